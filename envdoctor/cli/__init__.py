@@ -1,0 +1,62 @@
+"""The command line: one file per command; options, one call of `app`, one of `report`, an exit status."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from envdoctor import errors
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command and give its exit status; no traceback ever reaches a person."""
+    from envdoctor.cli.commands import envdoctor
+
+    try:
+        envdoctor.main(arguments, prog_name="envdoctor")
+        return errors.FINE
+    except SystemExit as leaving:
+        return (
+            leaving.code
+            if isinstance(leaving.code, int)
+            else errors.FINE
+            if leaving.code is None
+            else errors.UNREADABLE
+        )
+    except errors.EnvdoctorError as problem:
+        _say(problem.message, problem.hint)
+        return problem.status
+    except KeyboardInterrupt:
+        _say("interrupted", None)
+        return errors.INTERRUPTED
+    except BrokenPipeError:
+        # The reader has left (`envdoctor diagnose | head`): nobody to tell. Python would complain while flushing.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return errors.FINE
+    except OSError as problem:
+        _say(f"{problem.strerror or problem}{f': {problem.filename}' if problem.filename else ''}", None)
+        return errors.UNREADABLE
+    except Exception as problem:
+        _say(f"a defect of envdoctor itself: {type(problem).__name__}: {problem}", f"please report it with {_trace()}")
+        return errors.UNREADABLE
+
+
+def _say(message: str, hint: str | None) -> None:
+    lines = [f"envdoctor: {message}"] + ([f"  {hint}"] if hint else [])
+    try:
+        print("\n".join(lines), file=sys.stderr)  # noqa: T201
+    except OSError:
+        pass
+
+
+def _trace() -> str:
+    """Keep the traceback in a file, for a bug report."""
+    import tempfile
+    import traceback
+
+    try:
+        with tempfile.NamedTemporaryFile("w", prefix="envdoctor-", suffix=".log", delete=False) as file:
+            file.write(traceback.format_exc())
+    except OSError:
+        return "the command you typed"
+    return file.name

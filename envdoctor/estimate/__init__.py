@@ -1,0 +1,1 @@
+"""Estimate: arithmetic of memory and speed before anything runs; pure."""

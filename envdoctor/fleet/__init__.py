@@ -1,0 +1,1 @@
+"""Fleet: the same questions asked of many machines."""

@@ -1,0 +1,116 @@
+"""This machine, or one mounted below a folder."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+from collections.abc import Mapping
+
+from envdoctor.host import Completed, ElfFacts, NvmlAnswer, PathKind, Space
+
+
+class LocalHost:
+    """The machine this process runs on; with `root`, the files of another one mounted there, which cannot be run."""
+
+    def __init__(self, root: str = "/", environ: Mapping[str, str] | None = None) -> None:
+        self.root = root.rstrip("/")
+        self.environ: Mapping[str, str] = dict(os.environ if environ is None else environ) if not self.root else {}
+
+    def _at(self, path: str) -> str:
+        return self.root + path if self.root else path
+
+    def read(self, path: str, limit: int = 1 << 20) -> bytes:
+        """Read a file's first `limit` bytes."""
+        # Unbuffered and non-blocking: a FIFO or a kernel log put where a file is expected must not hold us.
+        descriptor = os.open(self._at(path), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            parts = []
+            while limit > 0:
+                part = os.read(descriptor, min(limit, 1 << 20))
+                if not part:
+                    break
+                parts.append(part)
+                limit -= len(part)
+            return b"".join(parts)
+        finally:
+            os.close(descriptor)
+
+    def kind(self, path: str) -> PathKind | None:
+        """Tell what stands at a path, following links; None: nothing."""
+        try:
+            mode = os.stat(self._at(path)).st_mode
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        if stat.S_ISREG(mode):
+            return "file"
+        if stat.S_ISDIR(mode):
+            return "directory"
+        return "character" if stat.S_ISCHR(mode) else "other"
+
+    def list(self, path: str) -> tuple[str, ...]:
+        """List a folder's names, sorted."""
+        return tuple(sorted(os.listdir(self._at(path))))
+
+    def realpath(self, path: str) -> str:
+        """Follow every link of a path; the path need not exist."""
+        return os.path.realpath(self._at(path)).removeprefix(self.root) or "/"
+
+    def executable(self, path: str) -> bool:
+        """Tell whether this is a file that may be run."""
+        at = self._at(path)
+        return os.path.isfile(at) and os.access(at, os.X_OK)
+
+    def space(self, path: str) -> Space:
+        """Measure the file system that holds a path."""
+        at = self._at(path)
+        size = os.statvfs(at)
+        return Space(
+            total_bytes=size.f_blocks * size.f_frsize,
+            free_bytes=size.f_bavail * size.f_frsize,
+            device=os.stat(at).st_dev,
+        )
+
+    def affinity(self) -> int | None:
+        """Count the processors this process may run on; None: the system does not say."""
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") and not self.root else None
+
+    def uname(self) -> tuple[str, str, str]:
+        """Give system, release and machine."""
+        name = os.uname()
+        return name.sysname, name.release, name.machine
+
+    def run(self, argv: tuple[str, ...], timeout: float, environ: Mapping[str, str] | None = None) -> Completed:
+        """Run a program without a shell and without input. Raises TimeoutError when it must be ended."""
+        if self.root:
+            raise PermissionError(f"programs of a mounted machine are not run: {argv[0]}")
+        try:
+            done = subprocess.run(
+                argv,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=timeout,
+                env=dict(self.environ if environ is None else environ),
+                check=False,
+            )
+        except subprocess.TimeoutExpired as late:
+            raise TimeoutError(f"{argv[0]} gave no answer in {timeout:g} s") from late
+        return Completed(
+            returncode=done.returncode,
+            stdout=done.stdout.decode("utf-8", "replace"),
+            stderr=done.stderr.decode("utf-8", "replace"),
+        )
+
+    def nvml(self, timeout: float) -> NvmlAnswer:
+        """Ask libnvidia-ml in a process of its own."""
+        from envdoctor.host import nvml  # costs a process; only where the library exists
+
+        if self.root:
+            raise FileNotFoundError("libnvidia-ml.so.1 of a mounted machine is not loaded")
+        return nvml.ask(self.environ, timeout)
+
+    def elf(self, path: str) -> ElfFacts:
+        """Read a shared library's dynamic section and GPU architectures. Raises ValueError: not ELF."""
+        from envdoctor.host import elf  # pyelftools costs 30 ms
+
+        return elf.inspect(self._at(path))

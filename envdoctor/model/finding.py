@@ -1,0 +1,62 @@
+"""What is wrong, how sure, how we know, and what to type."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from envdoctor.model import Record
+from envdoctor.model.snapshot import Evidence
+
+Severity = Literal["error", "warning", "note"]
+Certainty = Literal["certain", "likely", "hint"]
+Effect = Literal["safe", "changes-env", "needs-root", "needs-reboot"]
+
+SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
+
+
+class Fix(Record):
+    """One way out. `commands` are argv lists, never shell text; where a person must act by hand there are none."""
+
+    summary: str
+    commands: tuple[tuple[str, ...], ...] = ()
+    effect: Effect = "safe"
+    where: Literal["here", "windows", "host"] = "here"  # which side types the commands
+    page: str | None = None
+
+
+class Finding(Record):
+    """One cause. `rule` is the slug of root_causes; `id` the catalogue's code, which `explain` takes."""
+
+    id: str
+    rule: str
+    severity: Severity
+    certainty: Certainty
+    title: str
+    detail: str
+    evidence: tuple[Evidence, ...]
+    fixes: tuple[Fix, ...]
+    sources: tuple[str, ...]
+    supersedes: tuple[str, ...] = ()  # ids of findings that this one explains, and that are therefore not shown
+
+
+class NotChecked(Record):
+    """A rule that could not be judged, because a fact it needs is unknown."""
+
+    id: str
+    rule: str
+    because: str
+
+
+class Diagnosis(Record):
+    """All findings, root cause first, and what could not be judged."""
+
+    findings: tuple[Finding, ...]
+    not_checked: tuple[NotChecked, ...]
+
+    def count(self, severity: Severity) -> int:
+        """Count the findings of that severity."""
+        return sum(finding.severity == severity for finding in self.findings)
+
+    def at_or_above(self, severity: Severity) -> bool:
+        """Tell whether any finding is as severe as that."""
+        return any(SEVERITIES.index(finding.severity) <= SEVERITIES.index(severity) for finding in self.findings)

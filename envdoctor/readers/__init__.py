@@ -1,0 +1,1 @@
+"""Readers of foreign reports: text a person pasted becomes a partial Snapshot."""

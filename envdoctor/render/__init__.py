@@ -1,0 +1,1 @@
+"""Render: a Stack becomes files through templates/; pure."""

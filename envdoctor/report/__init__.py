@@ -1,0 +1,1 @@
+"""Report: Findings, Estimates and Outcomes become text, JSON, HTML or Markdown; pure."""

@@ -1,0 +1,1 @@
+"""Resolver: request + machine + knowledge -> the best published Stack with reasons, or a Conflict; pure."""

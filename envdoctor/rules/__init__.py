@@ -1,0 +1,19 @@
+"""Rules: one module per family, one function per rule; a rule's docstring is the page that `explain` shows."""
+
+from __future__ import annotations
+
+# In the order of evaluation: what stands earlier is nearer to the root (catalogue, "Order of evaluation").
+FAMILIES = (
+    "wsl",
+    "container",
+    "driver",
+    "hardware",
+    "variables",
+    "torch",
+    "cudnn",
+    "numpy",
+    "cuda",
+    "python",
+    "memory",
+    "disk",
+)

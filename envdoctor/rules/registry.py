@@ -1,0 +1,152 @@
+"""How a rule is declared, found and judged."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from envdoctor.knowledge.load import Knowledge
+from envdoctor.model.finding import Certainty, Diagnosis, Finding, Fix, NotChecked, Severity
+from envdoctor.model.snapshot import Snapshot
+from envdoctor.rules import FAMILIES
+
+
+class Found(NamedTuple):
+    """What a rule yields; the registry adds what the decorator says. None keeps the rule's own word."""
+
+    title: str
+    detail: str
+    evidence: tuple[str, ...]
+    fixes: tuple[Fix, ...]
+    severity: Severity | None
+    certainty: Certainty | None
+    slug: str | None
+
+
+class Rule(NamedTuple):
+    """A rule and everything that is known of it before it runs."""
+
+    id: str
+    slug: str
+    severity: Severity
+    certainty: Certainty
+    needs: tuple[str, ...]
+    supersedes: tuple[str, ...]
+    sources: tuple[str, ...]
+    judge: Callable[[Snapshot, Knowledge], Iterator[Found]]
+
+    @property
+    def title(self) -> str:
+        """The docstring's first line."""
+        return self.page.partition("\n")[0]
+
+    @property
+    def page(self) -> str:
+        """The whole docstring."""
+        return inspect.cleandoc(self.judge.__doc__ or "")
+
+
+Judge = Callable[[Snapshot, Knowledge], Iterator[Found]]
+
+_rules: dict[str, Rule] = {}
+
+
+def rule(
+    code: str,
+    slug: str,
+    severity: Severity,
+    *,
+    certainty: Certainty = "certain",
+    needs: tuple[str, ...] = (),
+    supersedes: tuple[str, ...] = (),
+    sources: tuple[str, ...],
+) -> Callable[[Judge], Judge]:
+    """Declare a rule: `code` is the catalogue's code, `slug` the root cause, `needs` the facts that must be known.
+
+    `supersedes` names the ids whose findings this one explains. Severity and certainty are what most findings of the
+    rule carry; a finding may differ (`found(severity=…)`).
+    """
+
+    def declare(judge: Judge) -> Judge:
+        if code in _rules:
+            raise ValueError(f"two rules are called {code}")
+        _rules[code] = Rule(code, slug, severity, certainty, needs, supersedes, sources, judge)
+        return judge
+
+    return declare
+
+
+def found(
+    title: str,
+    detail: str,
+    *,
+    evidence: tuple[str, ...],
+    fixes: tuple[Fix, ...] = (),
+    severity: Severity | None = None,
+    certainty: Certainty | None = None,
+    slug: str | None = None,
+) -> Found:
+    """Say what a rule found. `evidence` are paths into the Snapshot: `driver.version`, `gpus[0].capability`."""
+    return Found(title, detail, evidence, fixes, severity, certainty, slug)
+
+
+def rules() -> tuple[Rule, ...]:
+    """Give every rule, in the order of evaluation."""
+    for family in FAMILIES:
+        importlib.import_module(f"envdoctor.rules.{family}")
+    return tuple(_rules.values())
+
+
+def evaluate(machine: Snapshot, facts: Knowledge) -> Diagnosis:
+    """Judge a machine: every rule whose facts are known, consequences of a reported cause left out.
+
+    Findings are ordered by severity, and inside it in the order of evaluation, so that the root cause comes first. A
+    rule that cannot be judged is listed under `not_checked`; it says nothing of the machine.
+    """
+    findings: list[Finding] = []
+    skipped: list[NotChecked] = []
+    for each in rules():
+        gap = next((gap for need in each.needs if (gap := machine.gap(need))), None)
+        if gap:
+            skipped.append(NotChecked(id=each.id, rule=each.slug, because=f"{gap.fact} is unknown: {gap.detail}"))
+            continue
+        findings += [_finding(each, one, machine) for one in each.judge(machine, facts)]
+    by_rule = {each.id: each for each in rules()}
+    raised = {finding.id for finding in findings}
+    # Only an error explains other findings away: a note that happens to stand earlier must hide nothing.
+    hidden = {
+        consequence: finding.id
+        for finding in findings
+        for consequence in by_rule[finding.id].supersedes
+        if finding.severity == "error" and consequence != finding.id
+    }
+    kept = [
+        _with_supersedes(finding, tuple(i for i, by in hidden.items() if by == finding.id and i in raised))
+        for finding in findings
+        if finding.id not in hidden
+    ]
+    order = {"error": 0, "warning": 1, "note": 2}
+    return Diagnosis(findings=tuple(sorted(kept, key=lambda f: order[f.severity])), not_checked=tuple(skipped))
+
+
+def _finding(each: Rule, one: Found, machine: Snapshot) -> Finding:
+    return Finding(
+        id=each.id,
+        rule=one.slug or each.slug,
+        severity=one.severity or each.severity,
+        certainty=one.certainty or each.certainty,
+        title=one.title,
+        detail=one.detail,
+        evidence=machine.evidence(*one.evidence),
+        fixes=one.fixes,
+        sources=each.sources,
+    )
+
+
+def _with_supersedes(finding: Finding, ids: tuple[str, ...]) -> Finding:
+    if not ids:
+        return finding
+    fields = {name: getattr(finding, name) for name in finding.__struct_fields__}
+    return Finding(**{**fields, "supersedes": ids})
