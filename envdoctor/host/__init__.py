@@ -26,11 +26,20 @@ class Space(Record):
     device: int  # st_dev
 
 
+class Resources(Record):
+    """Processors and memory of a system that has no /proc (macOS, Windows); bytes."""
+
+    logical: int | None
+    total_bytes: int
+    available_bytes: int
+    swap_bytes: int
+
+
 class NvmlGpu(Record):
     """What NVML says of one GPU; None where it says NOT_SUPPORTED or does not know the call. Bytes."""
 
     index: int
-    error: int | None = None  # return code of the handle, or 15 from any query
+    error: int | None = None  # return code of the handle, or 15 (lost) or 16 (needs a reset) from any query
     name: str | None = None
     uuid: str | None = None
     bus_id: str | None = None
@@ -49,14 +58,20 @@ class NvmlGpu(Record):
 
 
 class NvmlAnswer(Record):
-    """What the NVIDIA management library answered. `status` is nvmlInit's return code; 0 is success."""
+    """What the NVIDIA management library answered.
+
+    `status` is the return code of nvmlInit, or of counting the GPUs where that fails; 0 is success.
+    """
 
     status: int
     library: str | None = None  # path that was opened
     driver: str | None = None
     cuda: str | None = None
+    count: int | None = None  # GPUs it lists, of which an incomplete answer describes the first
     gpus: tuple[NvmlGpu, ...] = ()
     missing: tuple[str, ...] = ()  # entry points that this library does not have
+    incomplete: str | None = None  # why the answer stops early
+    crashed: bool = False  # it stops because the process died, and not because time was up
 
 
 class ElfFacts(Record):
@@ -77,6 +92,7 @@ class Host(Protocol):
     """
 
     environ: Mapping[str, str]
+    patience: float  # seconds that one slow question (a program, NVML) may take
 
     def read(self, path: str, limit: int = 1 << 20) -> bytes:
         """Read a file's first `limit` bytes."""
@@ -100,7 +116,13 @@ class Host(Protocol):
         """Count the processors this process may run on; None: the system does not say."""
 
     def uname(self) -> tuple[str, str, str]:
-        """Give system, release and machine: ("Linux", "6.1.0", "x86_64")."""
+        """Give system, release and machine: ("Linux", "6.1.0", "x86_64"); empty where a mounted machine hides it."""
+
+    def libc(self) -> tuple[str, str] | None:
+        """Give the C library that programs run with, ("glibc", "2.36"); None: the system does not say, files may."""
+
+    def resources(self) -> Resources | None:
+        """Count processors and memory where there is no /proc to read; None: not to be had."""
 
     def run(self, argv: tuple[str, ...], timeout: float, environ: Mapping[str, str] | None = None) -> Completed:
         """Run a program without a shell and without input. Raises TimeoutError when it must be ended."""

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import subprocess
+import sys
 from collections.abc import Mapping
 
-from envdoctor.host import Completed, ElfFacts, NvmlAnswer, PathKind, Space
+from envdoctor.host import Completed, ElfFacts, NvmlAnswer, PathKind, Resources, Space
+
+# As many links as Linux follows in one path.
+MOST_LINKS = 40
 
 
 class LocalHost:
@@ -15,10 +20,11 @@ class LocalHost:
 
     def __init__(self, root: str = "/", environ: Mapping[str, str] | None = None) -> None:
         self.root = root.rstrip("/")
+        self.patience = 10.0
         self.environ: Mapping[str, str] = dict(os.environ if environ is None else environ) if not self.root else {}
 
     def _at(self, path: str) -> str:
-        return self.root + path if self.root else path
+        return _below(self.root, path) if self.root else path
 
     def read(self, path: str, limit: int = 1 << 20) -> bytes:
         """Read a file's first `limit` bytes."""
@@ -54,7 +60,9 @@ class LocalHost:
 
     def realpath(self, path: str) -> str:
         """Follow every link of a path; the path need not exist."""
-        return os.path.realpath(self._at(path)).removeprefix(self.root) or "/"
+        if self.root:
+            return self._at(path).removeprefix(self.root) or "/"
+        return os.path.realpath(path)
 
     def executable(self, path: str) -> bool:
         """Tell whether this is a file that may be run."""
@@ -76,9 +84,40 @@ class LocalHost:
         return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") and not self.root else None
 
     def uname(self) -> tuple[str, str, str]:
-        """Give system, release and machine."""
+        """Give system, release and machine; of a mounted machine no kernel runs, and its processor is unknown."""
+        if self.root:
+            return "Linux", "", ""
+        if sys.platform == "win32":
+            import platform
+
+            return platform.system(), platform.release(), platform.machine()
         name = os.uname()
         return name.sysname, name.release, name.machine
+
+    def libc(self) -> tuple[str, str] | None:
+        """Give the C library of this process: Python's own question to glibc, which costs nothing."""
+        if self.root or sys.platform != "linux":
+            return None
+        try:
+            answer = os.confstr("CS_GNU_LIBC_VERSION")
+        except (ValueError, OSError):  # musl does not know the question
+            return None
+        name, _, version = (answer or "").partition(" ")
+        return (name, version) if version else None
+
+    def resources(self) -> Resources | None:
+        """Ask psutil, which only a system without /proc needs."""
+        if self.root:
+            return None
+        import psutil
+
+        memory = psutil.virtual_memory()
+        return Resources(
+            logical=os.cpu_count(),
+            total_bytes=memory.total,
+            available_bytes=memory.available,
+            swap_bytes=psutil.swap_memory().total,
+        )
 
     def run(self, argv: tuple[str, ...], timeout: float, environ: Mapping[str, str] | None = None) -> Completed:
         """Run a program without a shell and without input. Raises TimeoutError when it must be ended."""
@@ -111,6 +150,29 @@ class LocalHost:
 
     def elf(self, path: str) -> ElfFacts:
         """Read a shared library's dynamic section and GPU architectures. Raises ValueError: not ELF."""
-        from envdoctor.host import elf  # pyelftools costs 30 ms
+        from envdoctor.host import elf
 
         return elf.inspect(self._at(path))
+
+
+def _below(root: str, path: str) -> str:
+    """Give where a path of a mounted machine lies here; its links, absolute ones too, stay inside `root`."""
+    inside, links = "", 0
+    steps = [step for step in reversed(path.split("/")) if step not in ("", ".")]
+    while steps:
+        step = steps.pop()
+        if step == "..":
+            inside = inside.rpartition("/")[0]
+            continue
+        try:
+            target = os.readlink(f"{root}{inside}/{step}")
+        except OSError:  # not a link, or not there
+            inside += "/" + step
+            continue
+        links += 1
+        if links > MOST_LINKS:
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
+        if target.startswith("/"):
+            inside = ""
+        steps += [each for each in reversed(target.split("/")) if each not in ("", ".")]
+    return root + (inside or "/")

@@ -67,17 +67,31 @@ class Knowledge:
         """nvidia/cuda images, newest CUDA first."""
         return self._rows("cuda_images", tables.CudaImage)
 
+    @cached_property
+    def ubuntu_releases(self) -> tuple[tables.Ubuntu, ...]:
+        """Ubuntu releases, oldest first."""
+        return self._rows("ubuntu", tables.Ubuntu)
+
+    @cached_property
+    def rocm_indexes(self) -> tuple[tables.RocmIndex, ...]:
+        """ROCm indexes of PyTorch, newest first."""
+        return self._rows("rocm", tables.RocmIndex)
+
     def driver_floor(self, cuda: str, os: Literal["linux", "windows"]) -> str | None:
         """Give the oldest driver that runs programs built with this CUDA; None: not known.
 
         From CUDA 11 on a driver runs every minor version of its major one; before that each toolkit needs its own
         driver (https://docs.nvidia.com/deploy/cuda-compatibility/minor-version-compatibility.html).
         """
-        key = str(major(cuda)) if major(cuda) >= 11 else minor(cuda)
-        row = next((row for row in self.cuda_families if row.cuda == key), None)
+        row = self.cuda_family(cuda)
         if row is None:
             return None
         return row.linux if os == "linux" else row.windows
+
+    def cuda_family(self, cuda: str) -> tables.CudaFamily | None:
+        """Give the row of driver floors that a CUDA version falls under; None: not known."""
+        key = str(major(cuda)) if major(cuda) >= 11 else minor(cuda)
+        return next((row for row in self.cuda_families if row.cuda == key), None)
 
     def driver_cuda(self, driver: str) -> str | None:
         """Give the newest CUDA that this driver offers, from its branch; None: older than every branch known."""

@@ -24,14 +24,7 @@ class CudaFamily(Row):
     cuda: str  # major, "12"; before 11 each minor has its own row, "10.2"
     linux: str
     windows: str | None
-
-
-class CudaToolkit(Row):
-    """A CUDA toolkit release and the driver that ships with it."""
-
-    version: str  # 11.8.0
-    linux: str | None
-    windows: str | None
+    windows_doubt: str | None = None  # where only the Windows number is not certain
 
 
 class DriverBranch(Row):
@@ -39,6 +32,7 @@ class DriverBranch(Row):
 
     branch: int  # 570
     cuda: str  # "12.8"
+    first: str  # first release of the branch that shipped with a toolkit
 
 
 class Architecture(Row):
@@ -48,15 +42,20 @@ class Architecture(Row):
     name: str  # Ampere
     first_cuda: str | None
     last_cuda: str | None
-    first_driver: int | None = None  # oldest branch that knows these GPUs
+    first_driver: int | None = None  # oldest branch that knows these GPUs; None: no source says
     last_driver: int | None = None  # newest branch that still does; None: no end known
     bf16: bool = False
     fp16_fast: bool = False
     integrated: bool = False  # Tegra: its code does not interchange with discrete cards
+    cudnn_dropped: str | None = None  # first cuDNN that no longer serves it
+    cudnn_source: str | None = None
+    tensor_cores: bool = False
+    tf32: bool = False
+    fp8: bool = False
 
 
 class GpuModel(Row):
-    """A GPU as NVML names it."""
+    """A GPU as NVML names it; speeds are its maker's figures at boost clock."""
 
     name: str
     pattern: str  # regular expression for the names tools print
@@ -65,6 +64,10 @@ class GpuModel(Row):
     target: str | None  # AMD gfx
     memory_gib: tuple[float, ...]
     kind: str | None = None
+    bandwidth_gb_s: tuple[float, ...] = ()  # of each board sold under this name
+    fp32_tflops: float | None = None
+    fp16_tflops: float | None = None  # vector units
+    fp16_tensor_tflops: float | None = None  # tensor cores, dense
 
 
 class TorchVariant(Record):
@@ -76,13 +79,19 @@ class TorchVariant(Record):
     cudnn: str | None = None
     sm: tuple[str, ...] | None = None  # capabilities with machine code, Linux x86_64: "8.6"; None: not read
     ptx: tuple[str, ...] = ()
+    windows_sm: tuple[str, ...] | None = None
+    windows_ptx: tuple[str, ...] = ()
     aarch64_sm: tuple[str, ...] | None = None
+    aarch64_ptx: tuple[str, ...] = ()
+    sm_source: str | None = None
     linux_only: bool = False
-    doubt: str | None = None
+    glibc: str | None = None  # where it differs from the release's
+    doubt: str | None = None  # of its existence or its machine code
+    ptx_doubt: str | None = None
 
 
 class TorchRelease(Row):
-    """A torch release and everything published with it."""
+    """A torch release and everything published with it. Its Pythons are those of the package index's wheels."""
 
     version: str
     released: str | None
@@ -95,16 +104,42 @@ class TorchRelease(Row):
     pythons_aarch64: tuple[str, ...]
     torchvision: str | None
     torchaudio: str | None
-    torchaudio_pinned: bool
+    torchaudio_pinned: bool  # torchaudio's metadata names this torch
     triton: str | None
     numpy2: bool
+    numpy2_windows: bool = True
+    pythons_windows: tuple[str, ...] = ()
+    pythons_macos_arm64: tuple[str, ...] = ()
+    pythons_macos_x86_64: tuple[str, ...] = ()
+    free_threaded: tuple[str, ...] = ()
+    glibc_aarch64: str | None = None
+    variants_source: str | None = None
+
+    def variant(self, tag: str) -> TorchVariant | None:
+        """Give the build of that tag (`cu118`, `cpu`), or None."""
+        return next((each for each in self.variants if each.tag == tag), None)
+
+
+class CondaCuda(Record):
+    """The CUDA of a conda-forge build, and its machine code."""
+
+    cuda: str
+    sm: tuple[str, ...] | None  # None: not read
+    ptx: tuple[str, ...] = ()
 
 
 class CondaBuild(Row):
-    """A pytorch release on conda-forge and the CUDA it was built with there."""
+    """The pytorch releases on conda-forge, `first` to `pytorch`, that were built with the same CUDA versions there."""
 
+    first: str
     pytorch: str
-    cuda: tuple[str, ...]  # 11.8, 12.6 …
+    builds: tuple[CondaCuda, ...]  # Linux x86_64
+    cuda_windows: tuple[str, ...] = ()
+
+    @property
+    def cuda(self) -> tuple[str, ...]:
+        """The CUDA versions of the Linux builds: 11.8, 12.6 …."""
+        return tuple(build.cuda for build in self.builds)
 
 
 class CudaImage(Row):
@@ -114,3 +149,18 @@ class CudaImage(Row):
     ubuntu: str  # 22.04
     flavour: Literal["base", "runtime", "devel", "cudnn-runtime", "cudnn-devel"]
     tag: str  # nvidia/cuda:11.8.0-cudnn8-runtime-ubuntu22.04
+
+
+class Ubuntu(Row):
+    """An Ubuntu release, as images and WSL distributions bring it."""
+
+    version: str  # 22.04
+    glibc: str
+    python: str  # of its python3 package
+
+
+class RocmIndex(Row):
+    """The AMD GPUs that PyTorch's wheels of one ROCm version are built for."""
+
+    tag: str  # rocm6.4
+    targets: tuple[str, ...]  # gfx1100

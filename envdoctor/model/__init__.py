@@ -19,7 +19,7 @@ else:
 class _Frozen(msgspec.StructMeta):
     """Makes every record frozen and its fields keyword-only, without saying so at each of them."""
 
-    def __new__(cls, name: str, bases: tuple[type, ...], namespace: dict[str, Any]) -> _Frozen:  # noqa: PYI034
+    def __new__(cls, name: str, bases: tuple[type, ...], namespace: dict[str, Any]) -> _Frozen:
         return super().__new__(cls, name, bases, namespace, frozen=True, kw_only=True)
 
 

@@ -82,3 +82,51 @@ def local(version: str) -> str | None:
     ('cpu', None)
     """
     return version.partition("+")[2] or None
+
+
+def order(left: str, right: str) -> int | None:
+    """Compare like `compare`, or give None where one of them has no number and nothing can be said.
+
+    >>> order("2.7.1", "2.8"), order("nightly", "2.8")
+    (-1, None)
+    """
+    return compare(left, right) if readable(left) and readable(right) else None
+
+
+def readable(version: str | None) -> str | None:
+    """Give the version if it has a number in it, else None: what cannot be compared is as good as unknown.
+
+    >>> readable("2.8.0a0+git1234"), readable("nightly"), readable("")
+    ('2.8.0a0+git1234', None, None)
+    """
+    return version if version and _NUMBERS.search(version) else None
+
+
+def released(version: str) -> bool:
+    """Tell whether this names a final release; nightlies, builds from source and a vendor's own have other rules.
+
+    >>> released("2.7.1+cu118"), released("2.9.0.dev20250901+cu128"), released("2.6.0a0+df5bbc09d1.nv24.12")
+    (True, False, False)
+    """
+    return all(part.isascii() and part.isdigit() for part in public(version).split("."))
+
+
+def cudnn_of_number(encoded: int) -> str:
+    """Read the number that cudnnGetVersion returns, whose digits changed their places with cuDNN 9.
+
+    https://docs.nvidia.com/deeplearning/cudnn/backend/latest/api/cudnn-graph-library.html
+
+    >>> cudnn_of_number(91002), cudnn_of_number(90100), cudnn_of_number(8907)
+    ('9.10.2', '9.1.0', '8.9.7')
+    """
+    unit = 10_000 if encoded >= 90_000 else 1_000
+    return f"{encoded // unit}.{encoded % unit // 100}.{encoded % 100}"
+
+
+def cudnn_of_wheel(version: str) -> str:
+    """Give the cuDNN release inside a package, whose version adds a build number.
+
+    >>> cudnn_of_wheel("9.10.2.21")
+    '9.10.2'
+    """
+    return ".".join(version.split(".")[:3])

@@ -13,6 +13,20 @@ from envdoctor.host import Host
 from envdoctor.model import Record
 from envdoctor.model.snapshot import Snapshot
 
+# The slowest last: when NVML takes its seconds, everything else is already known.
+AREAS = (
+    "variables",
+    "system",
+    "cpu",
+    "memory",
+    "disks",
+    "accelerators",
+    "pythons",
+    "toolkits",
+    "libraries",
+    "nvidia",
+)
+
 
 class Place(Record):
     """Where the Python that is judged lives; found once, before the probes start."""
@@ -24,6 +38,7 @@ class Place(Record):
     manager: str  # venv, conda, system, pyenv, other
     selected_by: str  # --python, VIRTUAL_ENV, CONDA_PREFIX, PATH
     site_dirs: tuple[str, ...] = ()
+    binary: str = ""  # the program behind a wrapper script; "": what `executable` resolves to
 
 
 class Probe(NamedTuple):

@@ -1,1 +1,3 @@
 """Render: a Stack becomes files through templates/; pure."""
+
+from envdoctor.render.artifacts import render as render

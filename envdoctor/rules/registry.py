@@ -7,6 +7,8 @@ import inspect
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.finding import Certainty, Diagnosis, Finding, Fix, NotChecked, Severity
 from envdoctor.model.snapshot import Snapshot
@@ -146,7 +148,4 @@ def _finding(each: Rule, one: Found, machine: Snapshot) -> Finding:
 
 
 def _with_supersedes(finding: Finding, ids: tuple[str, ...]) -> Finding:
-    if not ids:
-        return finding
-    fields = {name: getattr(finding, name) for name in finding.__struct_fields__}
-    return Finding(**{**fields, "supersedes": ids})
+    return replace(finding, supersedes=ids)

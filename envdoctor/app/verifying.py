@@ -1,0 +1,73 @@
+"""From an environment to the proof that a CNN and a GPT-2 run in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from envdoctor import errors
+from envdoctor.app.examining import locate
+from envdoctor.host import Host
+from envdoctor.host.local import LocalHost
+from envdoctor.model.outcome import Outcome
+from envdoctor.verify import runner, targets
+
+MEMORY_SHARE = 0.9  # of what is free now; the rest keeps the machine from swapping while it is watched
+
+
+def target_of(host: Host, python: str | None, conda_env: str | None) -> targets.VerifyTarget:
+    """Find the environment to verify: the conda environment, else the Python named, else the active one.
+
+    Raises:
+        errors.UsageProblem: it is not there, or is no Python.
+        errors.MissingPart: a conda environment was named and there is no conda.
+    """
+    if python is not None and conda_env is not None:
+        raise errors.UsageProblem("--python and --conda-env both name an environment: give one of them")
+    if conda_env is not None:
+        return targets.conda(host, conda_env)
+    place = locate(host, python)
+    if place is None:
+        raise errors.Unreadable("no Python was found to verify", "activate an environment, or name one with --python")
+    return targets.interpreter(host, place.executable)
+
+
+def memory_cap(host: Host) -> int | None:
+    """Give the bytes that a workload may hold: most of what is free now and granted; None: the machine does not say."""
+    from envdoctor.probes import memory
+
+    try:
+        found = memory.read(host, None).memory
+    except (OSError, ValueError):
+        return None
+    if found is None:
+        return None
+    free = [count for count in (found.available_bytes, found.limit_bytes, found.total_bytes) if count is not None]
+    return int(min(free) * MEMORY_SHARE)
+
+
+def verify(
+    python: str,
+    *,
+    framework: str,
+    workloads: tuple[str, ...],
+    device: str,
+    timeout: float,
+    logs: str | None,
+    tell: Callable[[str], None],
+) -> tuple[Outcome, ...]:
+    """Run the workloads with that interpreter of this machine, and give the outcome of each.
+
+    Raises:
+        errors.UsageProblem: the interpreter or a workload is not there.
+    """
+    host = LocalHost()
+    return runner.run(
+        targets.interpreter(host, python),
+        workloads,
+        device,
+        timeout,
+        memory_cap(host),
+        lambda progress: tell(str(progress)),
+        framework=framework,
+        logs=logs,
+    )

@@ -1,0 +1,42 @@
+"""`envdoctor explain`."""
+
+from __future__ import annotations
+
+import click
+
+from envdoctor import errors
+from envdoctor.cli import options
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  envdoctor explain DRV007
+  envdoctor explain driver-too-old
+  envdoctor explain"""
+)
+@click.argument("rule", required=False)
+def explain(rule: str | None) -> None:
+    """Show the page of a rule, by its code or its slug; without one, list all rules."""
+    from envdoctor.report import text
+    from envdoctor.rules.registry import rules
+
+    every = rules()
+    if rule is None:
+        options.show("".join(f"{each.id:<9} {each.severity:<8} {each.title}\n" for each in every))
+        return
+    found = [each for each in every if rule.upper() == each.id or rule.lower() == each.slug]
+    if not found:
+        raise errors.UsageProblem(f"there is no rule {rule}", "`envdoctor explain` lists them")
+    pages = []
+    for each in found:
+        _, _, body = each.page.partition("\n")
+        facts = {
+            "severity": each.severity,
+            "certainty": each.certainty,
+            "cause": each.slug,
+            "needs to know": ", ".join(each.needs),
+            "explains away": ", ".join(each.supersedes),
+        }
+        pages.append(text.page(each.id, each.title, body.strip(), facts, each.sources, options.style()))
+    options.show("\n".join(pages))

@@ -1,0 +1,113 @@
+"""`envdoctor provision`."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import click
+
+from envdoctor import errors
+from envdoctor.cli import options
+
+if TYPE_CHECKING:
+    from envdoctor.model.snapshot import Snapshot
+    from envdoctor.model.stack import TargetOs
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  envdoctor provision --cuda 11.8
+  envdoctor provision --cuda cpu -o cpu-env
+  envdoctor provision --gpu "RTX 5090" --driver 575.57.08 --dry-run --format json"""
+)
+@click.option("--cuda", default="auto", show_default=True, metavar="X.Y|cpu|auto", help="CUDA of the build.")
+@click.option("--framework", type=click.Choice(["torch"]), default="torch", show_default=True, help="What to install.")
+@click.option("--framework-version", metavar="V", help="Its version. Default: the best that fits.")
+@click.option("--python", "python", metavar="X.Y", help="Python version. Default: the one at hand, or the best.")
+@click.option("--gpu", "gpus", multiple=True, metavar="NAME", help="A GPU of another machine, or a capability. Repeat.")
+@click.option("--driver", metavar="V", help="NVIDIA driver of another machine.")
+@click.option(
+    "--os",
+    "system",
+    type=click.Choice(["linux", "wsl2", "windows", "macos"]),
+    help="Operating system of another machine.",
+)
+@click.option("--glibc", metavar="V", help="C library version of another machine.")
+@click.option("--arch", type=click.Choice(["x86_64", "aarch64"]), help="Processor architecture of another machine.")
+@click.option("--snapshot", "source", metavar="FILE", help="Read the machine from a snapshot instead of this one.")
+@click.option("-o", "--output", "folder", metavar="DIR", help="Folder for the files. Default: envdoctor-STACK.")
+@click.option("--force", is_flag=True, help="Replace files that envdoctor did not generate.")
+@click.option("--dry-run", is_flag=True, help="Choose and show, write nothing.")
+@options.output_format
+@options.timeout
+def provision(
+    cuda: str,
+    framework: str,
+    framework_version: str | None,
+    python: str | None,
+    gpus: tuple[str, ...],
+    driver: str | None,
+    system: TargetOs | None,
+    glibc: str | None,
+    arch: str | None,
+    source: str | None,
+    folder: str | None,
+    force: bool,
+    dry_run: bool,
+    output: str,
+    timeout: float,
+) -> None:
+    """Write the files of an environment that fits: conda, pip, Docker.
+
+    The options describe another machine; what they leave out is read from this one.
+    """
+    from envdoctor.app import planning
+    from envdoctor.app.artifacts import artifacts_of, folder_of
+    from envdoctor.knowledge.load import Knowledge
+    from envdoctor.model.stack import Conflict, Request
+    from envdoctor.report import documents, plans
+
+    if not re.fullmatch(r"auto|cpu|\d{1,2}\.\d{1,2}", cuda):
+        raise errors.UsageProblem(f"--cuda {cuda} is neither a version like 11.8, nor cpu, nor auto")
+    for name, value in (("--python", python), ("--framework-version", framework_version)):
+        if value is not None and not re.fullmatch(r"\d+(\.\d+){1,2}", value):
+            raise errors.UsageProblem(f"{name} {value} is not a version like 3.12")
+    facts = Knowledge()
+    target = planning.described(
+        planning.target_of(_machine(source, timeout)),
+        facts,
+        gpus=gpus,
+        driver=driver,
+        os=system,
+        glibc=glibc,
+        arch=arch,
+    )
+    request = Request(cuda=cuda, framework="torch", framework_version=framework_version, python=python)
+    chosen = planning.plan(request, target, facts)
+    if isinstance(chosen, Conflict):
+        options.show(documents.conflict(chosen) if output == "json" else plans.conflict(chosen, options.style()))
+        raise SystemExit(errors.NO_STACK)
+    folder = folder or folder_of(chosen.stack)
+    artifacts = artifacts_of(chosen)
+    if not dry_run:
+        from envdoctor.host.writing import write
+
+        write(artifacts, folder, force=force)
+    paths = tuple(artifact.path for artifact in artifacts)
+    if output == "json":
+        options.show(documents.plan(chosen, paths))
+    else:
+        options.show(plans.plan(chosen, paths, None if dry_run else folder, options.style()))
+
+
+def _machine(source: str | None, timeout: float) -> Snapshot:
+    if source is not None:
+        from envdoctor.app.reading import read_snapshot
+
+        return read_snapshot(source)
+    from envdoctor.app.examining import examine
+    from envdoctor.host.local import LocalHost
+
+    return examine(LocalHost(), None, timeout)

@@ -1,0 +1,130 @@
+"""pip, as the person has configured it: which versions it offers, and installing with it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from envdoctor import errors
+from envdoctor.host.processes import stream
+from envdoctor.model.redaction import without_credentials
+
+# One try and five seconds: a person waits for this. A slow mirror answers a second question from its cache.
+_IMPATIENT = ("--retries", "0", "--timeout", "5")
+_VERSIONS = re.compile(r"^Available versions: (.+)$", re.MULTILINE)
+# Settings that change where packages come from, which uv does not read from pip.
+_SOURCES = ("index-url", "extra-index-url", "find-links", "constraint", "no-index", "cert", "proxy", "trusted-host")
+
+
+class Configuration(NamedTuple):
+    """The settings of pip that decide where packages come from; credentials are taken out."""
+
+    settings: Mapping[str, str]
+
+    def __str__(self) -> str:
+        return ", ".join(f"{name} {value}" for name, value in self.settings.items()) or "pip's own defaults"
+
+
+def configuration(python: str) -> Configuration:
+    """Read pip's configuration as that interpreter's pip sees it: files and PIP_* variables."""
+    found: dict[str, str] = {}
+    for text in _ask(python, "config", "list").splitlines():
+        scope, _, value = text.partition("=")
+        name = scope.rpartition(".")[2]
+        if scope.split(".")[0] in ("global", "install", ":env:") and name in _SOURCES:
+            found[name] = without_credentials(value.strip("'\""))
+    return Configuration(found)
+
+
+def offers(python: str, package: str, index_url: str | None = None) -> tuple[str, ...]:
+    """List the versions of a package that pip could install for that interpreter, newest first; empty: none.
+
+    With `index_url` that index is asked in place of the configured one; find-links and extra indexes stay in force,
+    as they do when pip installs. An index that cannot be reached offers nothing: pip does not tell the two apart.
+    """
+    where = ("--index-url", index_url) if index_url else ()
+    output = _ask(python, "index", "versions", package, *where, *_IMPATIENT)
+    found = _VERSIONS.search(output)
+    return tuple(found.group(1).split(", ")) if found else ()
+
+
+def would_install(python: str, requirement: str) -> bool:
+    """Tell whether pip, with the person's constraints, would install that requirement; nothing is installed."""
+    return bool(_ask(python, "install", "--dry-run", "--no-deps", "--quiet", "--report", "-", requirement, *_IMPATIENT))
+
+
+def install(
+    python: str, requirements: tuple[str, ...], index_url: str | None, line: Callable[[str], None], timeout: float
+) -> None:
+    """Install into that interpreter's environment.
+
+    uv does it where it is installed and pip has no settings of its own: uv reads none of pip's, so that with a mirror,
+    a find-links folder or a constraint, only pip does what the person has set up.
+
+    Raises:
+        errors.NotVerified: it did not work; the message says why, the log has all.
+    """
+    where = ("--index-url", index_url) if index_url else ()
+    uv = shutil.which("uv")
+    if uv and not configuration(python).settings:
+        command = (uv, "pip", "install", "--python", python, *where, *requirements)
+    else:
+        command = (python, "-m", "pip", "install", "--no-input", "--progress-bar", "off", *where, *requirements)
+    kept: list[str] = []
+
+    def keep(text: str) -> None:
+        kept.append(text)
+        line(text)
+
+    try:
+        status = stream(command, keep, timeout=timeout, environ=_environ())
+    except TimeoutError as late:
+        raise errors.NotVerified(f"installing took longer than {timeout:g} s", "start it again: it goes on") from late
+    if status != 0:
+        raise errors.NotVerified(*_why(kept))
+
+
+def _why(output: list[str]) -> tuple[str, str]:
+    text = "\n".join(output)
+    if "No space left on device" in text:
+        return "the disk is full", "free some space (pip cache purge), or choose another folder with -o"
+    said = next((each for each in reversed(output) if each.startswith(("ERROR:", "error:", "  ×"))), "")
+    reason = said.removeprefix("ERROR:").removeprefix("error:").strip() or (output[-1] if output else "it said nothing")
+    if any(word in text for word in ("NewConnectionError", "Connection refused", "Temporary failure in name")):
+        return f"the package index cannot be reached: {reason}", "check the proxy, or set a mirror: pip config set"
+    return f"pip could not install the packages: {reason}", "the log has the whole output"
+
+
+def _ask(python: str, *arguments: str) -> str:
+    try:
+        done = subprocess.run(
+            (python, "-m", "pip", *arguments),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=120,
+            check=False,
+            env=_environ(),
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout if done.returncode == 0 else ""
+
+
+def _environ() -> dict[str, str]:
+    """The person's environment, without what would make pip act on another one or speak another language."""
+    environ = {name: value for name, value in os.environ.items() if name not in ("PYTHONHOME", "PYTHONPATH")}
+    return {**environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PYTHONUNBUFFERED": "1", "LC_ALL": "C.UTF-8"}
+
+
+def installed(python: str) -> dict[str, str]:
+    """Give what is installed there: name -> version."""
+    listed = _ask(python, "list", "--format", "json")
+    return {row["name"].lower(): row["version"] for row in json.loads(listed)} if listed else {}

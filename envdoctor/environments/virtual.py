@@ -1,0 +1,48 @@
+"""Virtual environments."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+
+from envdoctor import errors
+from envdoctor.host.processes import stream
+
+
+def python_of(folder: str) -> str:
+    """Give the interpreter of an environment's folder."""
+    return os.path.join(folder, "Scripts", "python.exe") if os.name == "nt" else os.path.join(folder, "bin", "python")
+
+
+def create(interpreter: str, folder: str, line: Callable[[str], None]) -> str:
+    """Make a virtual environment with pip in it, and give its interpreter.
+
+    uv makes it where uv is installed, since it needs no ensurepip, which Debian packs apart; else venv does.
+
+    Raises:
+        errors.NotVerified: it cannot be made; the message says why.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    uv = shutil.which("uv")
+    commands = [(uv, "venv", "--quiet", "--seed", "--no-project", "--python", interpreter, folder)] if uv else []
+    commands.append((interpreter, "-m", "venv", folder))
+    last: list[str] = []
+
+    def keep(text: str) -> None:
+        last.append(text)
+        line(text)
+
+    for command in commands:
+        last.clear()
+        try:
+            status = stream(command, keep, timeout=300)
+        except (OSError, TimeoutError) as problem:
+            last.append(str(problem))
+            continue
+        if status == 0 and os.path.exists(python_of(folder)):
+            return python_of(folder)
+        shutil.rmtree(folder, ignore_errors=True)
+    text = " ".join(last)
+    hint = "install it: sudo apt install python3-venv" if "ensurepip" in text else "the log has the whole output"
+    raise errors.NotVerified(f"no virtual environment could be made with {interpreter}: {' '.join(last[-1:])}", hint)

@@ -1,0 +1,130 @@
+"""Whether a build runs on a driver and a GPU: the predicates that rules and the resolver share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal
+
+from envdoctor.knowledge.load import Knowledge, code_runs
+from envdoctor.knowledge.tables import TorchRelease, TorchVariant
+from envdoctor.model.version import at_least, compare, major
+
+# native: it holds machine code for the GPU. jit: only PTX, which a new enough driver compiles at the first start.
+# none: it has no code that runs. unknown: what it holds was not read, or sources disagree.
+Service = Literal["native", "jit", "none", "unknown"]
+Side = Literal["linux", "windows"]
+
+
+def driver_side(os: str) -> Side:
+    """Tell whose driver numbers count: in WSL 2 the driver is the Windows one.
+
+    https://docs.nvidia.com/cuda/wsl-user-guide
+
+    >>> driver_side("wsl2"), driver_side("linux")
+    ('windows', 'linux')
+    """
+    return "windows" if os in ("windows", "wsl2") else "linux"
+
+
+def driver_runs(facts: Knowledge, cuda: str, driver: str, os: str) -> bool | None:
+    """Tell whether a driver starts programs built with this CUDA; None: the floor is not known.
+
+    From CUDA 11 on the floor is that of the major version (minor-version compatibility). `os` is linux,
+    wsl2 or windows.
+    """
+    floor = facts.driver_floor(cuda, driver_side(os))
+    return None if floor is None else at_least(driver, floor)
+
+
+def driver_compiles(facts: Knowledge, cuda: str, driver: str) -> bool:
+    """Tell whether a driver compiles the PTX of this CUDA, which only one of at least that CUDA version does.
+
+    An older driver refuses it with cudaErrorUnsupportedPtxVersion, minor-version compatibility or not
+    (https://docs.nvidia.com/deploy/cuda-compatibility/minor-version-compatibility.html).
+    """
+    offers = facts.driver_cuda(driver)
+    return offers is not None and at_least(offers, cuda)
+
+
+def driver_knows(facts: Knowledge, driver: str, capability: str) -> bool | None:
+    """Tell whether a driver's branch serves a GPU generation; None: the capability is not in the tables.
+
+    Where no source names the first branch, only the last one decides.
+    """
+    row = facts.architecture(capability)
+    if row is None:
+        return None
+    branch = major(driver)
+    too_old = row.first_driver is not None and branch < row.first_driver
+    too_new = row.last_driver is not None and branch > row.last_driver
+    return not (too_old or too_new)
+
+
+def machine_code(variant: TorchVariant, os: str, arch: str) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
+    """Give the capabilities a build has machine code and PTX for, on that platform; None: not read."""
+    if arch == "aarch64":
+        return None if variant.aarch64_sm is None else (variant.aarch64_sm, variant.aarch64_ptx)
+    if os == "windows":
+        return None if variant.windows_sm is None else (variant.windows_sm, variant.windows_ptx)
+    return None if variant.sm is None else (variant.sm, variant.ptx)
+
+
+def code_serves(
+    facts: Knowledge, sm: Iterable[str], ptx: Iterable[str], capability: str, *, cuda: str, driver: str | None = None
+) -> Service:
+    """Tell how machine code and PTX serve a GPU. Without a driver PTX counts, since a new one may be installed."""
+    row = facts.architecture(capability)
+    integrated = row is not None and row.integrated
+    if code_runs([f"sm_{each.replace('.', '')}" for each in sm], capability, integrated=integrated):
+        return "native"
+    if not code_runs([f"compute_{each.replace('.', '')}" for each in ptx], capability):
+        return "none"
+    return "jit" if driver is None or driver_compiles(facts, cuda, driver) else "none"
+
+
+def variant_serves(
+    facts: Knowledge,
+    variant: TorchVariant,
+    capability: str,
+    *,
+    os: str = "linux",
+    arch: str = "x86_64",
+    driver: str | None = None,
+) -> Service:
+    """Tell how a CUDA build of torch serves a GPU on that platform, with that driver.
+
+    Doubted PTX gives "unknown", never "jit". Whether the driver starts the build at all is `driver_runs`.
+    """
+    assert variant.cuda is not None
+    row = facts.architecture(capability)
+    if row is not None and row.last_cuda is not None and compare(variant.cuda, row.last_cuda) > 0:
+        return "none"
+    code = machine_code(variant, os, arch)
+    if code is None:
+        return "unknown"
+    served = code_serves(facts, *code, capability, cuda=variant.cuda, driver=driver)
+    return "unknown" if served == "jit" and variant.ptx_doubt else served
+
+
+def wheel_pythons(release: TorchRelease, os: str, arch: str) -> tuple[str, ...]:
+    """Give the Python versions a release has wheels for on that platform, oldest first; none: no wheels there.
+
+    `os` is linux, wsl2, windows or macos; `arch` x86_64 or aarch64. Free-threaded builds are not counted.
+    """
+    if os == "macos":
+        return release.pythons_macos_arm64 if arch == "aarch64" else release.pythons_macos_x86_64
+    if os == "windows":
+        return release.pythons_windows if arch == "x86_64" else ()
+    if arch == "aarch64":
+        return release.pythons_aarch64
+    if arch != "x86_64":
+        return ()
+    first, last = (int(text.partition(".")[2]) for text in (release.python_min, release.python_max))
+    return tuple(f"3.{minor}" for minor in range(first, last + 1))
+
+
+def wheel_glibc(release: TorchRelease, variant: TorchVariant | None, arch: str) -> str | None:
+    """Give the oldest glibc that the Linux wheels of a build accept; None: no wheels for that processor."""
+    if arch == "aarch64":
+        return release.glibc_aarch64
+    return variant.glibc if variant is not None and variant.glibc else release.glibc

@@ -1,0 +1,31 @@
+"""GPUs by the names people type."""
+
+from __future__ import annotations
+
+import re
+
+from envdoctor.knowledge.load import Knowledge
+from envdoctor.knowledge.tables import GpuModel
+
+# Words that people leave out or add; they do not tell two cards apart.
+_NOISE = re.compile(r"\b(nvidia|amd|intel|geforce|radeon|graphics|gpu)\b")
+
+
+def gpu_named(facts: Knowledge, name: str) -> GpuModel | None:
+    """Find a GPU by what NVML prints, or by what people write: "rtx 3060", "GTX1050Ti", "T4"; None: not known."""
+    for row in facts.gpus:
+        if re.search(row.pattern, name):
+            return row
+    wanted = _plain(name)
+    return next((row for row in facts.gpus if _plain(row.name) == wanted), None) if wanted else None
+
+
+def gpus_like(facts: Knowledge, name: str) -> tuple[str, ...]:
+    """Name the GPUs whose name holds what was typed, shortest first."""
+    wanted = _plain(name)
+    found = [row.name for row in facts.gpus if wanted and wanted in _plain(row.name)]
+    return tuple(sorted(found, key=len))
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", _NOISE.sub("", name.lower().replace("tesla", "")))

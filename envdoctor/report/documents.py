@@ -1,0 +1,85 @@
+"""The JSON that commands print; its shape is a promise (docs/json.md)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from envdoctor import __version__
+from envdoctor.model.finding import Diagnosis
+from envdoctor.model.onboarding import Onboarding
+from envdoctor.model.outcome import Outcome
+from envdoctor.model.snapshot import SCHEMA_VERSION, Snapshot
+from envdoctor.model.stack import Conflict, Plan
+
+
+def diagnosis(machine: Snapshot, judged: Diagnosis) -> str:
+    """Write a diagnosis with the snapshot it judges, so that it can be read back by `diagnose --from`."""
+    return _pretty(
+        {
+            "schema_version": SCHEMA_VERSION,
+            "tool": {"name": "envdoctor", "version": __version__},
+            "snapshot": machine,
+            "findings": judged.findings,
+            "not_checked": judged.not_checked,
+            "summary": {
+                "errors": judged.count("error"),
+                "warnings": judged.count("warning"),
+                "notes": judged.count("note"),
+            },
+        }
+    )
+
+
+def snapshot(machine: Snapshot) -> str:
+    """Write a snapshot."""
+    return _pretty(machine)
+
+
+def plan(chosen: Plan, artifacts: tuple[str, ...]) -> str:
+    """Write a stack with its reasons and the files that were, or would be, written."""
+    return _pretty(
+        {
+            "schema_version": SCHEMA_VERSION,
+            "stack": chosen.stack,
+            "reasons": [{"choice": r.choice, "because": r.because, "source": r.source} for r in chosen.reasons],
+            "request": chosen.request,
+            "target": chosen.target,
+            "artifacts": artifacts,
+        }
+    )
+
+
+def conflict(found: Conflict) -> str:
+    """Write why no stack fits."""
+    return _pretty({"schema_version": SCHEMA_VERSION, "conflict": found})
+
+
+def outcomes(results: tuple[Outcome, ...]) -> str:
+    """Write what happened when the workloads ran."""
+    return _pretty({"schema_version": SCHEMA_VERSION, "outcomes": results})
+
+
+def onboarding(result: Onboarding) -> str:
+    """Write the whole of an onboarding: what was seen, chosen, made and proved."""
+    return _pretty(
+        {
+            "schema_version": SCHEMA_VERSION,
+            "tool": {"name": "envdoctor", "version": __version__},
+            "verified": result.verified,
+            "folder": result.folder,
+            "python": result.python,
+            "stack": result.plan and result.plan.stack,
+            "reasons": result.plan and result.plan.reasons,
+            "conflict": result.conflict,
+            "outcomes": result.outcomes,
+            "snapshot": result.machine,
+            "findings": result.judged.findings,
+            "not_checked": result.judged.not_checked,
+        }
+    )
+
+
+def _pretty(content: Any) -> str:
+    return msgspec.json.format(msgspec.json.encode(content), indent=2).decode() + "\n"

@@ -1,0 +1,155 @@
+"""The conda-forge stack nearest to a pip one; often another release, because conda-forge builds fewer CUDA versions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from envdoctor.knowledge.fit import code_serves, driver_runs
+from envdoctor.knowledge.load import Knowledge
+from envdoctor.knowledge.tables import CondaBuild, CondaCuda, TorchRelease
+from envdoctor.model.stack import Request, Target
+from envdoctor.model.version import at_least, compare, minor, numbers
+from envdoctor.resolver.candidates import Candidate, nvidia_gpus, wants_cuda, wants_version
+
+_EMPTY_NOTE = "conda brings Python only, and pip brings the rest"
+
+
+class CondaStack(NamedTuple):
+    """What environment.yml asks of conda-forge, why, and where that is known from."""
+
+    packages: dict[str, str]
+    note: str | None
+    source: str | None
+
+
+class _Choice(NamedTuple):
+    row: CondaBuild
+    release: TorchRelease
+    cuda: str | None
+
+
+def conda_stack(
+    candidate: Candidate, python: str, numpy: str, request: Request, target: Target, facts: Knowledge
+) -> CondaStack:
+    """Choose the packages of conda-forge that come nearest to a pip stack and run on the same machine.
+
+    The release is the pip stack's where conda-forge has it with a CUDA that fits, else the newest it has so; a release
+    or a CUDA that was asked for is kept to. No packages: conda-forge has none.
+    """
+    build = candidate.build
+    if build.kind == "rocm":
+        return CondaStack({}, f"conda-forge has no ROCm builds of pytorch; {_EMPTY_NOTE}.", None)
+    if build.kind == "cuda" and target.arch == "aarch64":
+        return CondaStack({}, f"conda-forge's CUDA builds for aarch64 are not in the tables; {_EMPTY_NOTE}.", None)
+    chosen = max(
+        _choices(candidate, request, target, facts), key=lambda each: _preference(each, candidate), default=None
+    )
+    if chosen is None:
+        what = f"pytorch {build.release.version}" if request.framework_version else "pytorch"
+        what += f" with CUDA {build.cuda}" if build.cuda else ""
+        source = facts.conda_builds[0].source
+        return CondaStack({}, f"conda-forge has no {what} for this target; {_EMPTY_NOTE}.", source)
+    return _packages(chosen, candidate, python, numpy, target, facts)
+
+
+def _choices(candidate: Candidate, request: Request, target: Target, facts: Knowledge) -> Iterator[_Choice]:
+    for row in facts.conda_builds:
+        release = _release_of(row, candidate.build.release, request, facts)
+        if release is None:
+            continue
+        if candidate.build.kind != "cuda":
+            yield _Choice(row, release, None)
+            continue
+        for build in _builds_for(row, target):
+            if (request.cuda == "auto" or wants_cuda(request, build.cuda)) and _runs(build, target, facts):
+                yield _Choice(row, release, build.cuda)
+
+
+def _builds_for(row: CondaBuild, target: Target) -> tuple[CondaCuda, ...]:
+    if target.os != "windows":
+        return row.builds
+    # Windows builds come from the same recipe; 12.8 shares the architecture list of 12.9 there.
+    lists = {numbers(build.cuda)[0]: build for build in row.builds}
+    return tuple(
+        CondaCuda(cuda=cuda, sm=lists[numbers(cuda)[0]].sm, ptx=lists[numbers(cuda)[0]].ptx)
+        for cuda in row.cuda_windows
+    )
+
+
+def _runs(build: CondaCuda, target: Target, facts: Knowledge) -> bool:
+    if target.driver and driver_runs(facts, build.cuda, target.driver, target.os) is False:
+        return False
+    return all(
+        build.sm is not None
+        and not _without_cudnn(gpu.capability, facts)
+        and code_serves(facts, build.sm, build.ptx, gpu.capability, cuda=build.cuda, driver=target.driver) != "none"
+        for gpu in nvidia_gpus(target, facts)
+        if gpu.capability
+    )
+
+
+def _without_cudnn(capability: str, facts: Knowledge) -> bool:
+    """Tell whether conda-forge's builds, which take cuDNN 9, leave a GPU without one: Kepler's ended inside 8."""
+    row = facts.architecture(capability)
+    return row is not None and row.cudnn_dropped is not None and not at_least(row.cudnn_dropped, "9")
+
+
+def _preference(choice: _Choice, candidate: Candidate) -> tuple[bool, tuple[int, ...], tuple[int, ...]]:
+    wanted, cuda = candidate.build.release.version, candidate.build.cuda
+    far = (
+        [abs(a - b) for a, b in zip(numbers(choice.cuda), numbers(cuda), strict=False)] if choice.cuda and cuda else []
+    )
+    return choice.release.version == wanted, numbers(choice.release.version), tuple(-each for each in far)
+
+
+def _release_of(row: CondaBuild, wanted: TorchRelease, request: Request, facts: Knowledge) -> TorchRelease | None:
+    """Give the release of a row that serves best: the pip stack's where the row holds it, else the row's newest."""
+    if compare(row.first, wanted.version) <= 0 <= compare(row.pytorch, wanted.version):
+        return wanted
+    release = facts.torch(row.pytorch)
+    return release if release and wants_version(request, release.version) else None
+
+
+def _packages(
+    choice: _Choice, candidate: Candidate, python: str, numpy: str, target: Target, facts: Knowledge
+) -> CondaStack:
+    release, version = choice.release, choice.release.version
+    notes = []
+    if version != candidate.build.release.version:
+        asked = f"CUDA {minor(choice.cuda)}" if choice.cuda else "the CPU"
+        notes.append(
+            f"conda-forge's newest pytorch for {asked} is {version}, pip's is {candidate.build.release.version}"
+        )
+    if choice.cuda and choice.cuda != candidate.build.cuda:
+        notes.append(f"conda-forge builds it with CUDA {choice.cuda}, not {candidate.build.cuda}")
+    packages = {"python": _python(python, release, notes), "pytorch": f"{version}.*"}
+    if choice.cuda:
+        packages["pytorch-gpu"] = f"{version}.*"
+        packages["cuda-version"] = choice.cuda
+    elif target.os != "macos":
+        packages["pytorch-cpu"] = f"{version}.*"
+    packages["numpy"] = numpy if release.numpy2 else "<2"
+    dropped = _cudnn_limit(choice, target, facts)
+    if dropped:
+        packages["cudnn"] = f"<{dropped}"
+        notes.append(f"cuDNN stays below {dropped}, the first that no longer serves a GPU of this machine")
+    note = "; ".join(notes)
+    return CondaStack(packages, f"{note[:1].upper()}{note[1:]}." if note else None, choice.row.source)
+
+
+def _python(python: str, release: TorchRelease, notes: list[str]) -> str:
+    if compare(release.python_min, python) <= 0 <= compare(release.python_max, python):
+        return python
+    nearest = release.python_max if compare(python, release.python_max) > 0 else release.python_min
+    notes.append(f"pytorch {release.version} is not built for Python {python}, so it is {nearest} here")
+    return nearest
+
+
+def _cudnn_limit(choice: _Choice, target: Target, facts: Knowledge) -> str | None:
+    """Give the cuDNN that would be too new for a GPU of the target, where conda could pick it."""
+    if choice.cuda is None or numbers(choice.cuda)[0] < 12:
+        return None
+    rows = [facts.architecture(gpu.capability) for gpu in nvidia_gpus(target, facts) if gpu.capability]
+    limits = [row.cudnn_dropped for row in rows if row and row.cudnn_dropped]
+    return min(limits, key=numbers, default=None)

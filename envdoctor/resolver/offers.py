@@ -1,0 +1,92 @@
+"""When the index of the best stack does not offer it: the best among what the person's own pip offers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from msgspec.structs import replace
+
+from envdoctor.knowledge.load import Knowledge
+from envdoctor.model.stack import Conflict, Plan, Reason, Request
+from envdoctor.model.version import local, public
+from envdoctor.resolver.choice import resolve
+
+_COMPANIONS = ("torchvision", "torchaudio")
+
+
+def trimmed(plan: Plan, offered: Mapping[str, tuple[str, ...]]) -> Plan | None:
+    """Keep the plan with the companions that its index offers; None: the index lacks the framework itself.
+
+    `offered` maps a package to the versions its index has, with their local tags.
+    """
+    packages = plan.stack.packages
+    if packages[plan.stack.framework] not in offered.get(plan.stack.framework, ()):
+        return None
+    lacking = [name for name in _COMPANIONS if name in packages and packages[name] not in offered.get(name, ())]
+    return _without(plan, lacking, "its index does not offer the matching build") if lacking else plan
+
+
+def alternatives(plan: Plan, facts: Knowledge, offered: Mapping[str, tuple[str, ...]]) -> tuple[Plan, ...]:
+    """Give the plans that the person's own index can serve and that fit the same target, best first.
+
+    The same variant comes before any other; without a GPU to serve, the plain build with CUDA inside comes last: it
+    works on the processor, only it is gigabytes larger.
+    """
+    found: list[tuple[bool, Plan]] = []
+    for version in offered.get(plan.stack.framework, ()):
+        variant = local(version) or _untagged(plan, facts, version)
+        if variant is None:
+            continue
+        row = facts.torch(version)
+        cuda = next((each.cuda for each in row.variants if each.tag == variant), None) if row else None
+        same = variant == plan.stack.variant
+        if not same and (variant == "cpu" or (plan.stack.variant == "cpu" and plan.target.gpus)):
+            continue
+        wish = Request(cuda=cuda or "cpu", framework_version=public(version), python=plan.stack.python)
+        fitting = resolve(wish, plan.target, facts)
+        if isinstance(fitting, Conflict) or fitting.stack.variant != variant:
+            continue
+        found.append((not same, _served(fitting, plan, version, offered)))
+    # Stable: inside each kind the order stays pip's, newest first.
+    return tuple(each for _, each in sorted(found, key=lambda pair: pair[0]))
+
+
+def _untagged(plan: Plan, facts: Knowledge, version: str) -> str | None:
+    """Tell which variant a wheel without a local tag is."""
+    row = facts.torch(version)
+    if row is None:
+        return None
+    return "cpu" if plan.target.os in ("windows", "macos") else row.default_linux
+
+
+def _served(fitting: Plan, wanted: Plan, version: str, offered: Mapping[str, tuple[str, ...]]) -> Plan:
+    stack = fitting.stack
+    packages = {**stack.packages, stack.framework: version}
+    tag = local(version)
+    lacking = []
+    for name in _COMPANIONS:
+        if name not in packages:
+            continue
+        packages[name] = f"{public(packages[name])}+{tag}" if tag else public(packages[name])
+        if packages[name] not in offered.get(name, ()):
+            lacking.append(name)
+    reason = Reason(
+        choice=f"{stack.framework} {version} from your own package index",
+        because=f"{wanted.stack.index_url} cannot be reached from here, or lacks "
+        f"{wanted.stack.packages[stack.framework]}; your pip configuration offers {version}, which fits this machine",
+    )
+    served = _changed(fitting, packages=packages, index_url=None, reasons=(*fitting.reasons, reason))
+    return _without(served, lacking, f"your index has no build of it for {version}") if lacking else served
+
+
+def _without(plan: Plan, names: list[str], because: str) -> Plan:
+    packages = {name: version for name, version in plan.stack.packages.items() if name not in names}
+    reason = Reason(choice=f"without {' and '.join(names)}", because=because)
+    return _changed(plan, packages=packages, index_url=plan.stack.index_url, reasons=(*plan.reasons, reason))
+
+
+def _changed(plan: Plan, *, packages: dict[str, str], index_url: str | None, reasons: tuple[Reason, ...]) -> Plan:
+    where = ("--index-url", index_url) if index_url else ()
+    stack = replace(plan.stack, packages=packages, index_url=index_url)
+    stack = replace(stack, pip_command=("pip", "install", *stack.requirements, *where))
+    return replace(plan, stack=stack, reasons=reasons)

@@ -1,0 +1,162 @@
+"""A chosen build becomes a Stack: its packages, how to install them, and why each of them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from msgspec.structs import replace
+
+from envdoctor.knowledge.load import Knowledge
+from envdoctor.model.stack import MinDriver, Reason, Request, Stack, Target
+from envdoctor.model.version import at_least, compare, numbers
+from envdoctor.resolver.candidates import Build, Candidate, nvidia_gpus
+from envdoctor.resolver.conda import conda_stack
+from envdoctor.resolver.images import cuda_pythons, image_for
+from envdoctor.resolver.ranking import settled_pythons
+
+_INDEX = "https://download.pytorch.org/whl"
+_PREVIOUS = "https://pytorch.org/get-started/previous-versions/"
+_NUMPY = "https://github.com/pytorch/pytorch/issues/132179"
+_NUMPY_WINDOWS = "https://github.com/pytorch/pytorch/issues/131668"
+# Wheels of older releases carry a local tag on PyTorch's index only for some of their builds.
+_TAGGED_SINCE = "1.9.0"
+
+
+class Built(NamedTuple):
+    """A stack and the reasons of its parts."""
+
+    stack: Stack
+    reasons: tuple[Reason, ...]
+
+
+def build_stack(candidate: Candidate, request: Request, target: Target, facts: Knowledge) -> Built:
+    """Put a stack together from a build that fits."""
+    build = candidate.build
+    python, why_python = _python(candidate, request, target, facts)
+    packages, why_packages = _packages(build, target, facts)
+    image, image_python, why_image = image_for(build, python, target.arch, facts)
+    conda = conda_stack(candidate, python, packages["numpy"], request, target, facts)
+    index = None if target.os == "macos" else f"{_INDEX}/{build.tag}"
+    reasons = [why_python, *why_packages, why_image]
+    if index:
+        reasons.append(_why_index(build, target, index))
+    if conda.note:
+        reasons.append(Reason(choice="the conda packages", because=conda.note, source=conda.source))
+    stack = Stack(
+        framework="torch",
+        framework_version=build.release.version,
+        variant=build.tag,
+        cuda=build.cuda,
+        cudnn=build.variant.cudnn if build.variant else None,
+        python=python,
+        index_url=index,
+        packages=packages,
+        conda_packages=conda.packages,
+        pip_command=(),
+        base_image=image,
+        image_python=image_python,
+        min_driver=min_driver(candidate, target, facts),
+        conda_note=conda.note,
+    )
+    where = ("--index-url", index) if index else ()
+    return Built(replace(stack, pip_command=("pip", "install", *stack.requirements, *where)), tuple(reasons))
+
+
+def min_driver(candidate: Candidate, target: Target, facts: Knowledge) -> MinDriver | None:
+    """Give the oldest driver that runs a build on the target's GPUs: CUDA's floor, or the first branch that knows them.
+
+    Where a GPU is served through PTX, the driver must also be as new as the build's CUDA.
+    """
+    cuda = candidate.build.cuda
+    if cuda is None:
+        return None
+    rows = [facts.architecture(gpu.capability) for gpu in nvidia_gpus(target, facts) if gpu.capability]
+    branches = [row.first_driver for row in rows if row and row.first_driver]
+    if candidate.jit:
+        branches += [row.branch for row in facts.driver_branches if at_least(row.cuda, cuda)][:1]
+
+    def oldest(floor: str | None) -> str | None:
+        every = [floor, *(str(branch) for branch in branches)]
+        return max((each for each in every if each), key=numbers, default=None) if floor else None
+
+    return MinDriver(
+        linux=oldest(facts.driver_floor(cuda, "linux")), windows=oldest(facts.driver_floor(cuda, "windows"))
+    )
+
+
+def _python(candidate: Candidate, request: Request, target: Target, facts: Knowledge) -> tuple[str, Reason]:
+    release = candidate.build.release
+    have = f"torch {release.version} has wheels for Python {candidate.pythons[0]} to {candidate.pythons[-1]}"
+    if request.python:
+        python, because = candidate.pythons[0], "it was asked for"
+    elif target.python in candidate.pythons:
+        python, because = target.python or "", "it is the Python at hand, and torch has wheels for it"
+    else:
+        settled = settled_pythons(candidate, target)
+        python, because = settled[-1], f"{have}; the newest one is left out, because other packages follow later"
+        # One version older is no loss where it makes the container's Python the same.
+        in_image = [each for each in settled[-2:] if each in cuda_pythons(candidate.build, facts)]
+        if in_image and in_image[-1] != python:
+            python, because = in_image[-1], f"{have}; {in_image[-1]} is what the CUDA image's Ubuntu brings"
+        if len(candidate.pythons) == 1:
+            because = "it is the only Python at hand that torch has wheels for"
+        if target.python:
+            because += f"; there are none for the Python at hand, {target.python}"
+    return python, Reason(choice=f"Python {python}", because=because, source=release.source)
+
+
+def _packages(build: Build, target: Target, facts: Knowledge) -> tuple[dict[str, str], list[Reason]]:
+    release = build.release
+    tag = f"+{build.tag}" if _is_tagged(build, target) else ""
+    packages = {"torch": release.version + tag}
+    reasons = []
+    if release.torchvision:
+        packages["torchvision"] = release.torchvision + tag
+    if release.torchaudio and _has_audio(build, facts):
+        packages["torchaudio"] = release.torchaudio + tag
+    elif release.torchaudio:
+        because = f"torchaudio {release.torchaudio}, the newest one, was published before there was a {build.tag} index"
+        reasons.append(Reason(choice="no torchaudio", because=because, source=_PREVIOUS))
+    pairs = ", ".join(f"{name} {version}" for name, version in packages.items() if name != "torch")
+    if pairs:
+        because = f"the newest ones that go with torch {release.version}"
+        reasons.append(Reason(choice=pairs, because=because, source=release.source))
+    numpy2 = release.numpy2_windows if target.os == "windows" else release.numpy2
+    packages["numpy"] = "<3" if numpy2 else "<2"
+    if not numpy2:
+        because = f"torch {release.version} was built for numpy 1 and cannot convert arrays of numpy 2"
+        source = _NUMPY if not release.numpy2 else _NUMPY_WINDOWS
+        reasons.append(Reason(choice="numpy below 2", because=because, source=source))
+    return packages, reasons
+
+
+def _has_audio(build: Build, facts: Knowledge) -> bool:
+    """Tell whether torchaudio was published for a build.
+
+    torchaudio 2.11.0 serves every later torch, but it was built once, for the variants of torch 2.11.0.
+    """
+    release = build.release
+    if release.torchaudio_pinned:
+        return True
+    same = facts.torch(release.torchaudio or "")
+    if same is None:
+        return False
+    return build.kind in ("mps", "cpu") or same.variant(build.tag) is not None or build.tag in same.rocm
+
+
+def _is_tagged(build: Build, target: Target) -> bool:
+    if target.os == "macos" or (build.kind == "cpu" and target.arch == "aarch64"):
+        return False
+    return compare(build.release.version, _TAGGED_SINCE) >= 0
+
+
+def _why_index(build: Build, target: Target, index: str) -> Reason:
+    plain = "cpu" if target.os == "windows" else build.release.default_linux
+    if target.arch == "aarch64":
+        because = "what the plain package index has for aarch64 differs from release to release"
+    elif plain == build.tag:
+        because = "the plain package index has this build today; naming PyTorch's index keeps it so"
+    else:
+        because = f"the plain package index has the {plain} build under this version; PyTorch's index has {build.tag}, "
+        because += "and numpy too"
+    return Reason(choice=index, because=because, source=_PREVIOUS)

@@ -1,0 +1,92 @@
+"""What a torch build was compiled for, and how that is said."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from envdoctor.knowledge.load import Knowledge, code_runs
+from envdoctor.knowledge.tables import TorchVariant
+from envdoctor.model.finding import Certainty
+from envdoctor.model.snapshot import Framework, Snapshot
+from envdoctor.rules.installed import TORCH, build_tag, by_conda
+from envdoctor.rules.reinstall import Card, target
+from envdoctor.rules.wording import listed
+
+
+class Code(NamedTuple):
+    """Machine code and PTX of a build (sm_86, compute_120), how sure that is, and the facts that tell."""
+
+    archs: tuple[str, ...]
+    certainty: Certainty
+    evidence: tuple[str, ...]
+
+    def runs(self, card: Card, facts: Knowledge) -> bool:
+        """Tell whether there is code for that card."""
+        row = facts.architecture(card.capability)
+        return code_runs(self.archs, card.capability, integrated=row is not None and row.integrated)
+
+    @property
+    def lowest(self) -> str:
+        """The lowest compute capability with machine code."""
+        return f"{self._numbers[0] // 10}.{self._numbers[0] % 10}"
+
+    @property
+    def range(self) -> str:
+        """Say the machine code in a few words."""
+        numbers = self._numbers
+        return f"sm_{numbers[0]}" if len(numbers) == 1 else f"sm_{numbers[0]} to sm_{numbers[-1]}"
+
+    @property
+    def _numbers(self) -> list[int]:
+        return sorted({_number(each) for each in self.archs if each.startswith("sm_")})
+
+
+def code_of(framework: Framework, machine: Snapshot, facts: Knowledge) -> Code | None:
+    """Say what the build was compiled for: by its own file, else by the published table; None: neither tells."""
+    if framework.archs:
+        read = tuple(each for each in framework.archs if _is_arch(each))
+        has_code = any(each.startswith("sm_") for each in read)
+        return Code(read, "certain", (f"{TORCH}.archs",)) if has_code else None
+    release = facts.torch(framework.version)
+    variant = release.variant(build_tag(framework) or "") if release else None
+    python = machine.python
+    if variant is None or variant.cuda is None or (python and by_conda(python, "torch")):
+        return None
+    lists = _published(variant, machine)
+    if lists is None:
+        return None
+    sm, ptx, sure = lists
+    names = tuple(f"sm_{each.replace('.', '')}" for each in sm)
+    names += tuple(f"compute_{each.replace('.', '')}" for each in ptx)
+    return Code(names, "certain" if sure else "likely", (f"{TORCH}.version",))
+
+
+def names(cards: tuple[Card, ...]) -> str:
+    """Name cards in a sentence."""
+    return listed(dict.fromkeys(card.name for card in cards))
+
+
+def sm(cards: tuple[Card, ...]) -> str:
+    """Name the machine code that cards run."""
+    return listed(dict.fromkeys(f"sm_{card.capability.replace('.', '')}" for card in cards))
+
+
+def _published(variant: TorchVariant, machine: Snapshot) -> tuple[tuple[str, ...], tuple[str, ...], bool] | None:
+    wish = target(machine, ())
+    sure = variant.doubt is None and variant.ptx_doubt is None
+    if wish.arch == "aarch64":
+        return (variant.aarch64_sm, variant.aarch64_ptx, sure) if variant.aarch64_sm else None
+    if wish.os == "windows" and variant.windows_sm:
+        return variant.windows_sm, variant.windows_ptx, sure
+    # The Windows lists of some releases were not read; there the Linux list of the same build stands in.
+    return (variant.sm, variant.ptx, sure and wish.os != "windows") if variant.sm else None
+
+
+def _is_arch(text: str) -> bool:
+    kind, _, digits = text.partition("_")
+    number = digits.rstrip("af")
+    return kind in ("sm", "compute") and number.isascii() and number.isdigit() and len(number) >= 2
+
+
+def _number(arch: str) -> int:
+    return int(arch.partition("_")[2].rstrip("af"))

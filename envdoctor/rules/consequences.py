@@ -1,0 +1,29 @@
+"""What follows from what: ids that a cause nearer to the root explains (catalogue, "Order of evaluation")."""
+
+from __future__ import annotations
+
+# No CUDA program can see a GPU, whatever the environment looks like.
+GPU_UNSEEN = ("HW000", "HW001", "HW010", "ENV001", "ENV002", "TORCH001", "TORCH003", "TORCH014")
+
+# There is no running kernel driver, so nothing of the driver can be judged.
+DRIVER_SILENT = (
+    "DRV006",
+    "DRV007",
+    "DRV008",
+    "DRV009",
+    "DRV010",
+    "DRV011",
+    "DRV012",
+    "DRV013",
+    "DRV014",
+    "DRV015",
+    "DRV016",
+    "DRV017",
+    "DRV018",
+    "DRV019",
+    "DRV020",
+    "DRV021",
+)
+
+# The driver runs, but its doors are not here.
+NODES_MISSING = ("DRV012", "DRV013", "DRV014", "DRV015", "DRV016", "DRV017", "DRV018")

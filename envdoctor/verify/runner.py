@@ -1,0 +1,159 @@
+"""Runner: start each workload in the target, follow it, and collect the outcomes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+
+import msgspec
+
+from envdoctor import errors
+from envdoctor.model import Record
+from envdoctor.model.outcome import Outcome
+from envdoctor.verify.targets import VerifyTarget, variables
+from envdoctor.verify.verdicts import Asked, Heard, verdict
+from envdoctor.verify.watching import watch
+
+SCRIPTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "workloads")
+WORKLOADS = ("cnn", "gpt2")
+FRAMEWORKS = ("torch",)
+DEVICES = ("auto", "cpu", "cuda", "mps", "xpu")
+
+
+class Progress(Record):
+    """How far a workload has come: `done` of `total` in its present stage."""
+
+    workload: str
+    stage: str
+    done: int
+    total: int
+
+    def __str__(self) -> str:
+        count = f" {self.done} of {self.total}" if self.total > 1 else ""
+        return f"{self.workload}: {self.stage}{count}"
+
+
+class _Step(Record):
+    """The inside of a progress message."""
+
+    stage: str
+    done: int
+    total: int
+
+
+class _Message(Record):
+    """A line of a workload's stdout."""
+
+    progress: _Step | None = None
+    outcome: msgspec.Raw | None = None
+
+
+class _Listener:
+    """Understands a workload's lines, and passes its progress on."""
+
+    def __init__(self, workload: str, report: Callable[[Progress], None]) -> None:
+        self.workload = workload
+        self.report = report
+        self.step = _Step(stage="start", done=0, total=0)
+        self.outcomes: list[bytes] = []
+        self.other: str | None = None
+
+    def line(self, line: bytes) -> None:
+        try:
+            message = msgspec.json.decode(line, type=_Message)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            # Something that Python runs at its start, such as a .pth file, may print before the script takes over.
+            self.other = self.other or line.decode("utf-8", "replace").strip() or None
+            return
+        if message.outcome is not None:
+            self.outcomes.append(bytes(message.outcome))
+        if message.progress is not None:
+            self.step = message.progress
+            self.report(
+                Progress(
+                    workload=self.workload, stage=self.step.stage, done=self.step.done, total=max(1, self.step.total)
+                )
+            )
+
+    def heard(self) -> Heard:
+        step = self.step
+        return Heard(
+            outcomes=tuple(self.outcomes), stage=step.stage, done=step.done, total=step.total, other=self.other
+        )
+
+
+def scripts(framework: str) -> dict[str, str]:
+    """Give the texts of a framework's workloads by file name, so that they can be handed over with an environment."""
+    folder = os.path.join(SCRIPTS, framework)
+    texts = {}
+    for name in sorted(os.listdir(folder)):
+        if name.endswith(".py"):
+            with open(os.path.join(folder, name), encoding="utf-8") as file:
+                texts[name] = file.read()
+    return texts
+
+
+def run(
+    target: VerifyTarget,
+    workloads: tuple[str, ...],
+    device: str,
+    timeout: float,
+    memory_cap: int | None,
+    report: Callable[[Progress], None],
+    *,
+    framework: str = "torch",
+    logs: str | None = None,
+    quick: bool = False,
+    scripts: str = SCRIPTS,
+    environ: Mapping[str, str] | None = None,
+) -> tuple[Outcome, ...]:
+    """Run workloads in the target one after the other, and give the outcome of each.
+
+    `timeout` (seconds) and `memory_cap` (bytes; None: no cap) hold for each workload. With `logs` its full output is
+    kept in that folder. `quick` takes fewer steps. `scripts` is the folder of the workloads' folders.
+
+    Raises:
+        errors.UsageProblem: there is no such workload, or the target cannot be started.
+        OSError: a log cannot be written.
+    """
+    folder = os.path.join(scripts, framework)
+    for name in workloads:
+        if not os.path.isfile(os.path.join(folder, f"{name}.py")):
+            raise errors.UsageProblem(f"{framework} has no workload {name}", f"there are: {', '.join(WORKLOADS)}")
+    if logs is not None:
+        os.makedirs(logs, exist_ok=True)
+    environ = variables(target, os.environ if environ is None else environ)
+    outcomes = []
+    for name in workloads:
+        asked = Asked(workload=name, framework=framework, device=device, timeout=timeout, memory_cap=memory_cap)
+        argv = (target.executable, os.path.join(folder, f"{name}.py"), "--device", device, "--seed", "0")
+        log = None if logs is None else os.path.join(logs, f"{framework}-{name}.log")
+        outcome = _one(asked, (*argv, "--quick") if quick else argv, environ, log, report)
+        outcomes.append(msgspec.structs.replace(outcome, log=log))
+    return tuple(outcomes)
+
+
+def _one(
+    asked: Asked,
+    argv: tuple[str, ...],
+    environ: Mapping[str, str],
+    log: str | None,
+    report: Callable[[Progress], None],
+) -> Outcome:
+    listener = _Listener(asked.workload, report)
+    with nullcontext() if log is None else open(log, "wb") as file:
+        try:
+            ended = watch(
+                argv,
+                environ,
+                timeout=asked.timeout,
+                memory_cap=asked.memory_cap,
+                line=listener.line,
+                log=file,
+            )
+        except OSError as problem:
+            if problem.filename != argv[0]:
+                raise
+            raise errors.UsageProblem(f"{argv[0]} cannot be started: {problem.strerror}") from problem
+    return verdict(asked, listener.heard(), ended)

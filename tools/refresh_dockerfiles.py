@@ -1,0 +1,47 @@
+"""Write dockerfiles/: a Dockerfile and its requirements for each CUDA that is used a lot, by the resolver.
+
+    python tools/refresh_dockerfiles.py
+
+A test renders them again and compares, so a change of knowledge or templates shows up as a difference to be looked at.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from envdoctor.host.writing import write
+from envdoctor.knowledge.load import Knowledge
+from envdoctor.model.stack import Artifact, Conflict, Request, Target
+from envdoctor.render import render
+from envdoctor.resolver.choice import resolve
+
+FOLDER = Path(__file__).parents[1] / "dockerfiles"
+CUDAS = ("cpu", "11.8", "12.6", "12.8", "13.0")
+FILES = ("Dockerfile", "requirements.txt", ".dockerignore")
+
+
+def blessed() -> tuple[Artifact, ...]:
+    """Render every blessed stack for any Linux machine, dated by the knowledge they rest on.
+
+    Raises:
+        LookupError: the resolver finds no stack for one of them.
+    """
+    facts = Knowledge()
+    known = max(release.checked for release in facts.torch_releases)
+    files = []
+    for cuda in CUDAS:
+        plan = resolve(Request(cuda=cuda), Target(), facts)
+        if isinstance(plan, Conflict):
+            raise LookupError(f"{cuda}: {plan.summary}")
+        folder = f"torch-{plan.stack.variant}"
+        files += [
+            Artifact(path=f"{folder}/{file.path}", text=file.text)
+            for file in render(plan, created=known)
+            if file.path in FILES
+        ]
+    return tuple(files)
+
+
+if __name__ == "__main__":
+    for path in write(blessed(), str(FOLDER)):
+        print(path)
