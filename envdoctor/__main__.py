@@ -15,10 +15,8 @@ def main() -> None:
         try:
             sys.stdout.write(text)
             sys.stdout.flush()
-        except BrokenPipeError:
-            import os
-
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        except BrokenPipeError:  # `envdoctor --help | head -3`
+            sys.stderr.close()
         return
     from envdoctor.cli import run
 

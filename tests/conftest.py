@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+pytest_plugins = ["torch_fixture"]
+
 GOLDEN = Path(__file__).parent / "golden"
 
 

@@ -1,4 +1,4 @@
-"""The main job in one go: diagnose, choose, create, write, install, verify; started again, it goes on where it stopped."""
+"""The main job in one go: diagnose, choose, create, write, install, verify; interrupted, it goes on where it stopped."""
 
 from __future__ import annotations
 
@@ -55,12 +55,12 @@ class Listener(Record):
 class State(Record):
     """How far an onboarding has come; kept in the folder, so that it can go on."""
 
-    schema_version: int = 1
     manager: str
     request: Request
     target: Target
     plan: Plan
     done: tuple[Step, ...] = ()
+    schema_version: int = 1
 
 
 def onboard(host: Host, wishes: Wishes, listener: Listener) -> Onboarding:

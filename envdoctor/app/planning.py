@@ -39,7 +39,7 @@ def _usable(machine: Snapshot) -> tuple[TargetGpu, ...]:
     # A display adapter of the processor, or one passed through to a guest, is nobody's CUDA device.
     held = [gpu for gpu in machine.gpus if gpu.bound_driver != "vfio-pci" and not gpu.lost]
     return tuple(
-        TargetGpu(vendor=gpu.vendor, name=gpu.name, capability=gpu.capability)
+        TargetGpu(vendor=gpu.vendor, name=gpu.name, capability=gpu.capability, target=gpu.target)
         for gpu in held
         if gpu.vendor in ("nvidia", "amd", "apple") or (gpu.vendor == "intel" and not gpu.integrated)
     )
@@ -88,7 +88,7 @@ def _gpu(name: str, facts: Knowledge) -> TargetGpu:
         raise errors.UsageProblem(
             f"no GPU called {name} is known", f"did you mean: {near}?" if near else "give its compute capability: 8.6"
         )
-    return TargetGpu(vendor=found.vendor, name=found.name, capability=found.capability)
+    return TargetGpu(vendor=found.vendor, name=found.name, capability=found.capability, target=found.target)
 
 
 def plan(request: Request, target: Target, facts: Knowledge) -> Plan | Conflict:

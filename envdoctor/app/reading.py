@@ -17,7 +17,7 @@ class _Header(msgspec.Struct):
     """The part of a document that says what it is."""
 
     schema_version: int | None = None
-    snapshot: msgspec.Raw | None = None
+    snapshot: msgspec.Raw = msgspec.Raw()
 
 
 def read_input(name: str) -> bytes:
@@ -67,6 +67,6 @@ def read_snapshot(name: str) -> Snapshot:
             "update envdoctor, or make the snapshot again",
         )
     try:
-        return msgspec.json.decode(header.snapshot or content, type=Snapshot)
+        return msgspec.json.decode(bytes(header.snapshot) or content, type=Snapshot)
     except (msgspec.DecodeError, UnicodeDecodeError) as problem:
         raise errors.Unreadable(f"{name} is a damaged snapshot: {problem}", hint) from None

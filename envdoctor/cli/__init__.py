@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 
 from envdoctor import errors
@@ -10,11 +9,23 @@ from envdoctor import errors
 
 def run(arguments: list[str]) -> int:
     """Run one command and give its exit status; no traceback ever reaches a person."""
+    import click
+
     from envdoctor.cli.commands import envdoctor
 
     try:
-        envdoctor.main(arguments, prog_name="envdoctor")
-        return errors.FINE
+        # Not standalone, so that every problem is said in one form, and a status is given back.
+        status = envdoctor.main(arguments, prog_name="envdoctor", standalone_mode=False)
+        return status if isinstance(status, int) else errors.FINE
+    except click.exceptions.NoArgsIsHelpError as asked:
+        asked.show()
+        return errors.USAGE
+    except click.ClickException as problem:
+        context = getattr(problem, "ctx", None)
+        _say(problem.format_message(), f"see `{context.command_path} --help`" if context else None)
+        return problem.exit_code
+    except click.Abort:
+        return errors.INTERRUPTED
     except SystemExit as leaving:
         return (
             leaving.code
@@ -29,10 +40,6 @@ def run(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         _say("interrupted", None)
         return errors.INTERRUPTED
-    except BrokenPipeError:
-        # The reader has left (`envdoctor diagnose | head`): nobody to tell. Python would complain while flushing.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return errors.FINE
     except OSError as problem:
         _say(f"{problem.strerror or problem}{f': {problem.filename}' if problem.filename else ''}", None)
         return errors.UNREADABLE

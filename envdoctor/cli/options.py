@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from envdoctor import errors
+
 if TYPE_CHECKING:
     from envdoctor.report.text import Style
 
@@ -51,7 +53,16 @@ def style() -> Style:
 
 
 def show(text: str) -> None:
-    """Print text on standard output; what the terminal's encoding lacks is replaced."""
+    """Print text on standard output; what the terminal's encoding lacks is replaced.
+
+    A reader that has left (`envdoctor diagnose | head`) has seen enough: that is no failure, and nobody is there to be
+    told. click would make status 1 of it, which means findings here.
+    """
     encoding = sys.stdout.encoding or "utf-8"
-    sys.stdout.write(text.encode(encoding, "replace").decode(encoding))
-    sys.stdout.flush()
+    try:
+        sys.stdout.write(text.encode(encoding, "replace").decode(encoding))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Python would complain when it flushes once more at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(errors.FINE) from None

@@ -25,8 +25,9 @@ def create(interpreter: str, folder: str, line: Callable[[str], None]) -> str:
     """
     shutil.rmtree(folder, ignore_errors=True)
     uv = shutil.which("uv")
-    commands = [(uv, "venv", "--quiet", "--seed", "--no-project", "--python", interpreter, folder)] if uv else []
-    commands.append((interpreter, "-m", "venv", folder))
+    commands: list[tuple[str, ...]] = [(interpreter, "-m", "venv", folder)]
+    if uv:
+        commands.insert(0, (uv, "venv", "--quiet", "--seed", "--no-project", "--python", interpreter, folder))
     last: list[str] = []
 
     def keep(text: str) -> None:

@@ -26,6 +26,8 @@ shared share scratch cache env venv site packages
 _ORDINARY = frozenset(_WORDS.split())
 # A name this short is more often a part of something else than a name.
 _SHORTEST_WORD = 3
+# What one thing covered may show another: a name behind an address, a token behind a name.
+_MOST_PASSES = 6
 # The firmware's own variables bear this UUID on every machine.
 _EFI = "8be4df61-93ca-11d2-aa0d-00e098032b8c"
 # What hidden UUIDs end in; their first eight digits count them.
@@ -59,7 +61,7 @@ _TEN = rf"(?<![\w.])(?<!==)10(?:{_PART}){{3}}(?!\w)(?!\.\d)"
 _TEN_HERE = rf"(?:(?<=://)|(?<=@)|(?<=host )|(?<=host=)|(?<=inet )|(?<=addr:)){_TEN}|{_TEN}(?=:\d|/\d\d?\b| port )"
 _OTHER_PRIVATE = rf"(?<![\w.])(?<!==)(?:192\.168|172\.(?:1[6-9]|2\d|3[01]))(?:{_PART}){{2}}(?!\w)(?!\.\d)"
 _HOMES = (
-    r"((?<![\w.])/(?:home|Users)/|/mnt/[a-z]/Users/)([^/\\\s:;,\"'*]+)"
+    r"((?<![\w.])/(?:home|Users)/|/mnt/[a-z]/Users/)([^/\\\s:;,\"'*]+(?: [A-Z][^/\\\s:;,\"'*]*(?=/))?)"
     r"|([A-Za-z]:[\\/]+Users[\\/]+)([^\\/:;,\"'*\r\n]+(?=[\\/])|[^\\/\s:;,\"'*]+)"
 )
 
@@ -138,6 +140,13 @@ class Redactor:
 
         Versions (535.183.01, 10.3.9.90), bus ids (0000:01:00.0) and the structure of paths stay.
         """
+        for _ in range(_MOST_PASSES):
+            before, text = text, self._pass(text)
+            if text == before:
+                break
+        return text
+
+    def _pass(self, text: str) -> str:
         text = without_credentials(text)
         text = re.sub(_UUID, lambda found: self._uuid(found[0]), text)
         text = re.sub(_SHORT_UUID, lambda found: found[1] + self._start(found[2]), text)

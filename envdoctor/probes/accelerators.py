@@ -16,7 +16,7 @@ def _read(host: Host, place: Place | None) -> Snapshot:
     if system == "Darwin":
         return Snapshot(gpus=_apple(host) if machine == "arm64" else (), origins={"gpus": "sysctl"})
     gpus = (*_amd(host), *_intel(host))
-    return Snapshot(gpus=gpus, origins={"gpus": pci.BUS, "gpus.target": _TOPOLOGY} if gpus else {})
+    return Snapshot(gpus=gpus, origins={"gpus": pci.BUS, "gpus.target": _TOPOLOGY})
 
 
 def _amd(host: Host) -> tuple[Gpu, ...]:

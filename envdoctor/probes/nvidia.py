@@ -26,6 +26,7 @@ _MEANINGS = {
     17: "the operating system refused",
     18: "library and kernel module are different releases",
 }
+_PROVE_MODULE = (0, 15, 18)
 
 _Why = tuple[GapKind, str]  # kind and detail of the gaps that an answer leaves
 
@@ -42,12 +43,12 @@ def _read(host: Host, place: Place | None) -> Snapshot:
     answer, why = _ask(host, nvml_path)
     told = answer or (_nvidia_smi(host) if why and why[0] in ("not-reported", "crashed") else None)
     gpus = _gpus(host, cards, told, complete=why is None)
-    driver = _driver(host, gaps, nvml_path, libcuda_path)
+    seen = _driver(host, gaps, nvml_path, libcuda_path)
     driver = msgspec.structs.replace(
-        driver,
-        version=driver.version or (told.driver if told else None),
-        # A sandbox may hide /sys/module; where NVML could start, the module is there, except in WSL, which has none.
-        module_loaded=driver.module_loaded or bool(answer and answer.status == 0 and not wsl),
+        seen,
+        version=seen.version or (told.driver if told else None),
+        # A sandbox may hide /sys/module; but NVML could not say this without the module, except in WSL, which has none.
+        module_loaded=seen.module_loaded or bool(answer and answer.status in _PROVE_MODULE and not wsl),
         nvml=answer.status if answer else None,
         cuda=told.cuda if told else None,
     )
@@ -56,7 +57,7 @@ def _read(host: Host, place: Place | None) -> Snapshot:
         bus_hidden = wsl or host.kind(pci.BUS) != "directory"
         if len(gpus) < ((answer.count if answer else None) or (1 if bus_hidden else 0)):
             gaps.note("gpus", *why)  # there are, or may be, cards that neither NVML nor the bus describes
-    return Snapshot(driver=driver, gpus=gpus, gaps=tuple(gaps.found), origins=_origins(driver, answer, told))
+    return Snapshot(driver=driver, gpus=gpus, gaps=tuple(gaps.found), origins=_origins(seen, answer, told))
 
 
 def _ask(host: Host, path: str | None) -> tuple[NvmlAnswer | None, _Why | None]:
@@ -200,12 +201,13 @@ def _gpu(host: Host, told: NvmlGpu | None, card: pci.Device | None, known: nvidi
     )
 
 
-def _origins(driver: Driver, answer: NvmlAnswer | None, told: NvmlAnswer | None) -> dict[str, str]:
+def _origins(seen: Driver, answer: NvmlAnswer | None, told: NvmlAnswer | None) -> dict[str, str]:
+    """Say where each fact was read; `seen` is the driver as it shows itself without being asked."""
     asked = "NVML" if answer else "nvidia-smi"
-    from_module = driver.module_loaded or driver.module_flavour or not told
     origins = {
         "driver": nvidia_module.MODULE,
-        "driver.version": f"{nvidia_module.MODULE}/version" if from_module else asked,
+        "driver.version": f"{nvidia_module.MODULE}/version" if seen.version or not told else asked,
+        "driver.module_loaded": nvidia_module.MODULE if seen.module_loaded or not told else asked,
         "driver.module_on_disk": "/lib/modules/*/modules.dep",
         "driver.module_flavour": f"{nvidia_module.PROC}/version",
         "driver.blacklisted": "/etc/modprobe.d, /usr/lib/modprobe.d, /proc/cmdline",

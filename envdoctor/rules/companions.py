@@ -48,6 +48,7 @@ def torchvision_for_other_torch(machine: Snapshot, facts: Knowledge) -> Iterator
     import stops at "operator torchvision::nms does not exist".
 
     Needed: the pair that was released together (2.8.0 with 0.23.0); from torchvision 0.29 on any torch from 2.14 on.
+
     Check: `python -c "import torchvision; print(torchvision.ops.nms)"`.
 
     torchvision's own metadata is believed first, then the table of releases. Only a warning where just the last part
@@ -71,6 +72,7 @@ def torchaudio_for_other_torch(machine: Snapshot, facts: Knowledge) -> Iterator[
     import stops at an undefined symbol.
 
     Needed: torchaudio of torch's own release; from 2.11 on any torch from 2.11 on, since torchaudio stopped there.
+
     Check: `python -c "import torchaudio"`.
 
     torchaudio's own metadata is believed first, then the table of releases. Silent for nightlies and builds from
@@ -98,6 +100,7 @@ def builds_mixed(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     stands beside a torch with it. What happens ranges from missing operators to an error about CUDA versions at import.
 
     Needed: one tag for all of them (+cu126, +cpu …).
+
     Check: `python -m pip list` shows the tags.
 
     A missing tag is no difference: wheels of the package index and conda have none. torch's own build is then read
@@ -139,6 +142,7 @@ def cuda_wheels_differ_from_pins(machine: Snapshot, facts: Knowledge) -> Iterato
     TensorFlow, JAX or vLLM into the same environment. cuDNN and NCCL are the sensitive ones.
 
     Needed: what torch's metadata says, as far as its markers hold on this machine.
+
     Check: `python -m pip check`.
 
     A warning where only cuDNN or NCCL is newer inside its major version, which usually works. An error where a library

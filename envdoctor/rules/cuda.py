@@ -51,6 +51,7 @@ def nvcc_of_another_major(machine: Snapshot, facts: Knowledge) -> Iterator[Found
     majors differ. Running models has nothing to do with it: a wheel brings all the CUDA it needs.
 
     Needed, for compiling only: a toolkit of torch's CUDA major; a different minor version works.
+
     Check: `nvcc --version` beside `python -c "import torch; print(torch.version.cuda)"`.
 
     A note, unless packages are installed that compile CUDA code (flash-attn, deepspeed …): then a warning. The toolkit
@@ -99,6 +100,7 @@ def toolkits_disagree(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     Which compiler is used then depends on who asks, so builds differ although every single toolkit is sound.
 
     Needed, for compiling only: one toolkit that all three agree on.
+
     Check: `nvcc --version`, `echo $CUDA_HOME` and `readlink -f /usr/local/cuda`.
 
     Several toolkits are fine in themselves. Silent where all ways lead to the same version, and where a version is not

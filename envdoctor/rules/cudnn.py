@@ -52,6 +52,7 @@ def library_shadowed(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     says that cuDNN is incompatible.
 
     Needed: the framework's own copy, or one of the same version.
+
     Check: `LD_DEBUG=libs python -c "import torch" 2>&1 | grep libcudnn`.
 
     A folder in LD_LIBRARY_PATH is no fault by itself: current torch carries DT_RPATH, which comes first. Only a copy
@@ -89,6 +90,7 @@ def wheels_of_two_majors(machine: Snapshot, facts: Knowledge) -> Iterator[Found]
     their own; cuDNN, NCCL and NVSHMEM of both majors unpack into the same folder, and the one installed last wins.
 
     Needed: one CUDA major per environment.
+
     Check: `python -m pip list` shows no `-cu12` beside `-cu13`.
 
     An error where both majors of a shared library are there, a warning where nothing asks for the extra major, a note

@@ -32,6 +32,7 @@ def no_room_for_environment(machine: Snapshot, facts: Knowledge) -> Iterator[Fou
 
     Needed: 6 GB for PyTorch with CUDA, 8 GB where pip's cache is on the same file system, 12 GB to be at ease; 1.5 GB
     for a CPU build. These are measurements and thresholds of ours.
+
     Check: `df -h` of the environment and of pip's cache.
 
     Asked only where a framework is still to be installed: no framework is there, or one without GPU code beside an
@@ -75,6 +76,7 @@ def environment_on_hard_disk(machine: Snapshot, facts: Knowledge) -> Iterator[Fo
     A hard disk makes a few hundred random reads a second, so imports take long and a GPU waits for small files.
 
     Needed: nothing; an SSD is faster.
+
     Check: `lsblk -o NAME,ROTA,MOUNTPOINT`.
 
     Silent in virtual machines, whose disks tell this wrongly, and where it is not known whether this is one.
@@ -85,7 +87,7 @@ def environment_on_hard_disk(machine: Snapshot, facts: Knowledge) -> Iterator[Fo
         here = [purpose for purpose in ("environment", "home") if purpose in disk.purposes]
         if disk.kind == "hdd" and here:
             yield found(
-                f"The {' and the '.join(here)} folder lies on a hard disk ({disk.path})",
+                f"A hard disk ({disk.path}) holds the {' and the '.join(here)} folder",
                 "Imports take long there, and a GPU waits for small files. Large files that are read in one go suffer "
                 "little.",
                 evidence=(f"disks[{place}].kind", f"disks[{place}].path"),

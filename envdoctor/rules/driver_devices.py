@@ -35,12 +35,14 @@ def device_files_are_missing(machine: Snapshot, facts: Knowledge) -> Iterator[Fo
 
     Check: `ls -l /dev/nvidia*` after the command.
     Silent in containers, where it means that no GPU was handed over (CTR001), in WSL, on Jetson boards, which have
-    other files, and about /dev/nvidiactl where NVML has just answered through it.
+    other files, and about the files through which NVML has just answered.
     """
     driver = machine.driver
     if driver is None or not driver.module_loaded or driver.device_nodes is None or not on_bare_linux(machine):
         return
-    minors = [gpu.minor for gpu in machine.nvidia_gpus if gpu.minor is not None]
+    # NVML opens a card's file to describe it, so what it has described can be reached.
+    described = driver.nvml == 0
+    minors = [g.minor for g in machine.nvidia_gpus if g.minor is not None and not (described and g.index is not None)]
     missing = [f"/dev/nvidia{minor}" for minor in minors if f"/dev/nvidia{minor}" not in driver.device_nodes]
     if driver.nvml != 0 and "/dev/nvidiactl" not in driver.device_nodes:
         missing.insert(0, "/dev/nvidiactl")

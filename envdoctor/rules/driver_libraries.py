@@ -193,12 +193,13 @@ def compat_library_misused(machine: Snapshot, facts: Knowledge) -> Iterator[Foun
 def _compat_by_number(machine: Snapshot, facts: Knowledge, driver: Driver, version: str) -> Iterator[Found]:
     """Judge by the CUDA that nvidia-smi showed: more than the driver's branch offers comes from a compat library."""
     own = branch_offers(facts, version)
-    if own is None or driver.cuda is None or at_least(own, driver.cuda):
+    offered = readable(driver.cuda)
+    if own is None or offered is None or at_least(own, offered):
         return
-    branch = next((row.branch for row in facts.driver_branches if row.cuda == driver.cuda), None)
+    branch = next((row.branch for row in facts.driver_branches if row.cuda == offered), None)
     if branch:
         for each in _refused(
-            machine, facts, branch, f"a compat libcuda for CUDA {driver.cuda}", ("driver.cuda", "driver.version")
+            machine, facts, branch, f"a compat libcuda for CUDA {offered}", ("driver.cuda", "driver.version")
         ):
             yield each._replace(certainty="likely")
 

@@ -45,6 +45,7 @@ def pip_and_python_apart(machine: Snapshot, facts: Knowledge) -> Iterator[Found]
     Packages then go where the program does not look, which is the usual reason for "installed, but not found".
 
     Needed: python and pip of one environment; `python -m pip` is always of python's own.
+
     Check: `python -c "import sys; print(sys.prefix)"` beside `python -m pip --version` and `pip --version`.
 
     Compared with the environment that was asked about: silent for `--python`, and for a report. Where the environment
@@ -99,6 +100,7 @@ def installed_twice(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     then report one version, and the files are of the other.
 
     Needed: one version of each package.
+
     Check: `python -m pip list` and `python -c "import NAME; print(NAME.__version__)"` agree.
 
     An error inside one folder, a warning where two folders of the environment hold different versions. Silent for
@@ -144,6 +146,7 @@ def conda_and_pip_own_the_same(machine: Snapshot, facts: Knowledge) -> Iterator[
     Each tool takes the files for its own, and overwrites the other's. The next update of either breaks the package.
 
     Needed: one owner for each package; conda first and pip last, and then no conda again, in a fresh environment.
+
     Check: `conda list` shows the package once.
 
     Packages that only pip installed are the supported way and fine, and so is what conda's own installer recorded for

@@ -38,12 +38,13 @@ def no_gpu(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         return
     processor = (machine.cpu.model if machine.cpu else None) or "its processor"
     seen = [(place, gpu) for place, gpu in enumerate(machine.gpus)]
+    trace = "driver.module_loaded" if machine.driver else "driver"
     yield found(
         f"There is no GPU for CUDA here; this machine computes on {processor}",
         "That is fine for inference of small and medium models, for preparing data and for training small networks; "
         "training large ones needs a GPU elsewhere."
         + (f" {sentence(listed(card(gpu) for _, gpu in seen))} cannot run CUDA." if seen else ""),
-        evidence=tuple(f"gpus[{place}].vendor" for place, _ in seen) or ("gpus",),
+        evidence=(*(tuple(f"gpus[{place}].vendor" for place, _ in seen) or ("gpus",)), trace),
         fixes=(
             Fix(
                 summary="Write an environment for the CPU, with the small CPU build of PyTorch.",

@@ -33,6 +33,7 @@ def little_memory_beside_gpu(machine: Snapshot, facts: Knowledge) -> Iterator[Fo
     little memory is limited by the memory. Twice the memory of the largest GPU is comfortable; this is a rule of thumb.
 
     Needed: as much host memory as the largest GPU has, better twice.
+
     Check: `free -h` beside `nvidia-smi`.
 
     A warning below the GPU's memory, a note below twice of it. Inference with safetensors needs far less. Skipped where
@@ -80,6 +81,7 @@ def no_swap_and_little_free(machine: Snapshot, facts: Knowledge) -> Iterator[Fou
     Without swap a short peak ends a process at once; a few gigabytes of it turn that into a slow moment.
 
     Needed: swap, or a few gigabytes of free memory.
+
     Check: `free -h`.
 
     Silent from 4 GiB of available memory on (a threshold of ours), in containers, which show their host's swap, and

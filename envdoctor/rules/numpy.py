@@ -36,6 +36,7 @@ def numpy2_under_numpy1_build(machine: Snapshot, facts: Knowledge) -> Iterator[F
     `.numpy()` fails; TensorFlow before 2.18 does not import.
 
     Needed: numpy below 2, or PyTorch 2.3 (on Windows 2.4.1) and TensorFlow 2.18 or newer.
+
     Check: `python -c "import torch; print(torch.ones(1).numpy())"`.
 
     A warning where only the metadata of another package asks for numpy below 2. Silent the other way round: what was

@@ -32,6 +32,7 @@ def python_newer_than_wheels(machine: Snapshot, facts: Knowledge) -> Iterator[Fo
     and fails while it builds.
 
     Needed: a Python that the wanted release has wheels for.
+
     Check: `python -m pip download --no-deps torch` finds one.
 
     Judged by the newest release where no torch is installed, else by the installed one. Silent where a framework that
@@ -82,6 +83,7 @@ def python_older_than_wheels(machine: Snapshot, facts: Knowledge) -> Iterator[Fo
     New GPUs and models then miss support.
 
     Needed: a Python that the newest releases have wheels for.
+
     Check: `python -m pip index versions torch` names the newest that pip sees.
 
     Silent where a framework is installed, since a project may stay on an old stack on purpose, and while the Python
@@ -124,6 +126,7 @@ def glibc_older_than_wheels(machine: Snapshot, facts: Knowledge) -> Iterator[Fou
     since 2.7, so CentOS 7 and Ubuntu 18.04 end with 2.6.
 
     Needed: glibc 2.28 or newer for current wheels.
+
     Check: `ldd --version`.
 
     An error where the installed wheel needs a newer glibc than is here, a warning where none is installed yet. An
@@ -177,6 +180,7 @@ def python_is_32bit(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     The frameworks publish 64-bit wheels only, so a 32-bit Python finds none of them, on a 64-bit system too.
 
     Needed: a 64-bit Python.
+
     Check: `python -c "import struct; print(struct.calcsize('P') * 8)"` prints 64.
     """
     python = machine.python

@@ -39,6 +39,7 @@ def cpu_only_build(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     Such a build says `torch.cuda.is_available() == False` whatever the driver does, and works on the processor.
 
     Needed: a wheel of a CUDA index (`cu126`, `cu130` …) that fits the driver and the GPU.
+
     Check: `python -c "import torch; print(torch.version.cuda)"` prints a version, not None.
 
     Only a warning, since a CPU build may be meant. Silent without an NVIDIA GPU and on Jetson, which has wheels of its
@@ -94,6 +95,7 @@ def no_code_for_gpu(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
 
     Needed: for a newer card a newer build (Blackwell: PyTorch 2.7 with CUDA 12.8), for an older card one that still
     has its architecture (Maxwell, Pascal, Volta: the cu126 builds up to 2.14).
+
     Check: `python -c "import torch; print(torch.cuda.get_arch_list())"`.
 
     Every GPU is judged. The wheel's own file is believed first, then the published table. Silent where neither tells,
@@ -148,6 +150,7 @@ def plain_wheel_is_cuda13(machine: Snapshot, facts: Knowledge) -> Iterator[Found
     CUDA 13 has no code for cards before Turing (compute capability 7.5), and needs driver 580 or newer.
 
     Needed: a CUDA 12 build from its own index, or, where only the driver is old, driver 580.
+
     Check: `python -c "import torch; print(torch.version.cuda, torch.zeros(1).cuda())"`.
 
     One message stands for DRV007 and TORCH002. Silent for wheels of a CUDA index (they were chosen), for conda, and on
@@ -197,6 +200,7 @@ def wheel_for_other_vendor(machine: Snapshot, facts: Knowledge) -> Iterator[Foun
     sees the others.
 
     Needed: a build for the vendor of the card in this machine.
+
     Check: `python -c "import torch; print(torch.version.cuda, torch.version.hip)"`.
 
     Silent without any GPU, in WSL, which hides what is on the bus, and where the card at hand is graphics inside the
@@ -234,6 +238,7 @@ def arm_wheel_without_cuda(machine: Snapshot, facts: Knowledge) -> Iterator[Foun
     and other ARM processors got a CPU build from the same command.
 
     Needed: PyTorch 2.11 or newer, or a wheel of a CUDA index.
+
     Check: `python -c "import torch; print(torch.version.cuda)"` prints a version, not None.
 
     Silent on Jetson, which has wheels of its own, and for wheels that carry a tag.
@@ -303,8 +308,12 @@ def _for_vendor(machine: Snapshot, facts: Knowledge, gpu: Gpu) -> tuple[Fix, ...
     if gpu.vendor == "nvidia":
         way = way_out(machine, facts, tuple(card.capability for card in cards(machine, facts)))
         return reinstall(machine, facts, way, f"which runs on the {gpu.name or 'NVIDIA GPU'}") if way else ()
-    tag = "xpu"
+    tag: str | None = "xpu"
     if gpu.vendor == "amd":
-        tag = next((each.rocm[-1] for each in facts.torch_releases if each.rocm), "")
-    why = f"Install the {tag} build of PyTorch; look up first that it supports the {gpu.name or 'card'}."
-    return (from_index(machine, tag, why),)
+        # The newest index whose wheels are built for this card; where the card's target is not known, the newest.
+        indexes = facts.rocm_indexes
+        tag = next((each.tag for each in indexes if gpu.target is None or gpu.target in each.targets), None)
+    if tag is None:
+        return ()
+    unsure = "" if gpu.target else f"; look up first that it supports the {gpu.name or 'card'}"
+    return (from_index(machine, tag, f"Install the {tag} build of PyTorch{unsure}."),)

@@ -46,7 +46,7 @@ class _Message(Record):
     """A line of a workload's stdout."""
 
     progress: _Step | None = None
-    outcome: msgspec.Raw | None = None
+    outcome: msgspec.Raw = msgspec.Raw()  # read later, so that a bad one can be told from no message
 
 
 class _Listener:
@@ -66,8 +66,8 @@ class _Listener:
             # Something that Python runs at its start, such as a .pth file, may print before the script takes over.
             self.other = self.other or line.decode("utf-8", "replace").strip() or None
             return
-        if message.outcome is not None:
-            self.outcomes.append(bytes(message.outcome))
+        if outcome := bytes(message.outcome):
+            self.outcomes.append(outcome)
         if message.progress is not None:
             self.step = message.progress
             self.report(

@@ -74,7 +74,7 @@ def test_from_a_file_that_is_too_large(tmp_path: Path) -> None:
     ("content", "word"),
     [
         (b"\xff\xfe\xfa", "is not JSON"),
-        (b'{"schema_version": 1, "tool": "\xff\xfe"}', "JSON"),
+        (b'{"schema_version": 1, "tool": "\xff\xfe"}', "damaged"),
         (b"hello", "is not JSON"),
         (b'{"name": "somebody\'s package.json"}', "not a snapshot"),
         (b"[1, 2, 3]", "not a snapshot"),

@@ -34,6 +34,7 @@ ANN = Redactor("annabella", "thinkpad7.lab.example.com", "/home/annabella")
         ("/home/annabella2/x", "/home/other/x"),
         ("/home/bob/x and /Users/Bob/y", "/home/other/x and /Users/other/y"),
         ("/mnt/c/Users/Bob Smith/x", "/mnt/c/Users/other/x"),
+        ("/mnt/c/Users/bob and /x", "/mnt/c/Users/other and /x"),
         (r"C:\Users\Bob Smith\AppData", r"C:\Users\other\AppData"),
         ("/scratch/annabella/env", "/scratch/user/env"),
         ("annabella@thinkpad7: bash", "user@host: bash"),
@@ -47,8 +48,6 @@ ANN = Redactor("annabella", "thinkpad7.lab.example.com", "/home/annabella")
     ],
 )
 def test_persons_and_machines(text: str, expected: str) -> None:
-    if " Smith/" in text:  # a blank ends a path of this kind, as it does on a command line
-        expected = "/mnt/c/Users/other Smith/x"
     assert ANN.text(text) == expected
 
 
@@ -69,7 +68,7 @@ def test_ordinary_names_damage_no_words(user: str, hostname: str, home: str) -> 
 
 def test_a_home_that_is_the_root_folder_is_not_replaced() -> None:
     assert Redactor("nobody", "x", "/").text("/usr/lib") == "/usr/lib"
-    assert Redactor("root", "x", "/root").text("/root/.cache /rooted /mnt/root/x") == "~/.cache /rooted /mnt/root/x"
+    assert Redactor("root", "", "/root").text("/root/.cache /rooted /mnt/root/x") == "~/.cache /rooted /mnt/root/x"
 
 
 def test_a_short_name_counts_only_where_a_name_stands() -> None:
@@ -153,9 +152,9 @@ def test_each_uuid_gets_a_number_of_its_own_and_keeps_it() -> None:
     redactor = Redactor()
     other = UUID.replace("8932", "0123")
     text = f"GPU-{UUID} MIG-{other} {UUID.upper()} MIG-GPU-{UUID}/1/0 pod{other}"
-    one, two = ("0000000%d-0000-0000-0000-000000000000" % number for number in (1, 2))
+    one, two = (f"0000000{number}-0000-0000-0000-000000000000" for number in (1, 2))
     assert redactor.text(text) == f"GPU-{one} MIG-{two} {one} MIG-GPU-{one}/1/0 pod{two}"
-    assert redactor.text(f"CUDA_VISIBLE_DEVICES=GPU-8932f937") == "CUDA_VISIBLE_DEVICES=GPU-00000001"
+    assert redactor.text("CUDA_VISIBLE_DEVICES=GPU-8932f937") == "CUDA_VISIBLE_DEVICES=GPU-00000001"
 
 
 def machine() -> Snapshot:
@@ -192,7 +191,6 @@ def test_a_whole_record_keeps_its_types_keys_and_names() -> None:
         prefix="~/env",
         packages=(Package(name="docker7", version="535.183.01", location="~/env/lib"),),
     )
-    # The short form comes first in no field, and still is the same card.
     assert hidden.variables == (
         Variable(name="CUDA_VISIBLE_DEVICES", value="GPU-00000001"),
         Variable(name="KUBERNETES_SERVICE_HOST", value="***"),
@@ -305,7 +303,9 @@ def test_versions_are_never_changed(version: str, user: str, form: str) -> None:
 
 @given(text=TEXTS)
 def test_no_name_or_secret_is_left(text: str) -> None:
-    hidden = Redactor("annabella", "thinkpad7", "/home/annabella").text(f"{text} /home/annabella/x https://a:s3cret@h/")
+    hidden = Redactor("annabella", "thinkpad7", "/home/annabella").text(
+        f"{text} /home/annabella/x https://a:s3cret@h/ GPU-{UUID}"
+    )
     assert "/home/annabella/" not in hidden
     assert "s3cret" not in hidden
-    assert UUID not in hidden
+    assert f"GPU-{UUID}" not in hidden

@@ -1,4 +1,4 @@
-"""A libnvidia-ml of our own, compiled once a run."""
+"""The user half of a driver of our own, compiled once a run: libnvidia-ml, and a libcuda that does nothing."""
 
 from __future__ import annotations
 
@@ -24,19 +24,22 @@ def compiler() -> str:
 
 @pytest.fixture(scope="session")
 def fake_libraries(compiler: str, tmp_path_factory: pytest.TempPathFactory) -> dict[bool, str]:
-    """Give the folder of the library, and by True that of one as an old driver has it."""
+    """Give the folder of the libraries, and by True that of an old driver's."""
     source = Path(__file__).with_name("fake_nvml.c")
     folders = {}
     for old in (False, True):
-        folder = tmp_path_factory.mktemp("old_nvml" if old else "nvml")
-        defines = ["-DOLD_DRIVER"] if old else []
-        shape = ["-shared", "-fPIC", "-fvisibility=hidden", "-Wl,-soname,libnvidia-ml.so.1"]
-        target = str(folder / "libnvidia-ml.so.1")
-        subprocess.run(
-            [compiler, "-O1", "-Wall", "-Wextra", "-Werror", *defines, *shape, "-o", target, str(source)], check=True
-        )
+        folder = tmp_path_factory.mktemp("old_driver" if old else "driver")
+        (folder / "cuda.c").write_text("int cuInit(unsigned flags) { return flags ? 1 : 100; }\n")
+        _compile(compiler, source, folder / "libnvidia-ml.so.1", *(["-DOLD_DRIVER"] if old else []))
+        _compile(compiler, folder / "cuda.c", folder / "libcuda.so.1")
         folders[old] = str(folder)
     return folders
+
+
+def _compile(compiler: str, source: Path, target: Path, *options: str) -> None:
+    shape = ("-shared", "-fPIC", "-fvisibility=hidden", f"-Wl,-soname,{target.name}")
+    warnings = ("-O1", "-Wall", "-Wextra", "-Werror")
+    subprocess.run([compiler, *warnings, *options, *shape, "-o", str(target), str(source)], check=True)
 
 
 @pytest.fixture

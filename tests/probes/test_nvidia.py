@@ -1,97 +1,12 @@
-"""NVIDIA machines as they are met, written down file by file."""
+"""NVIDIA machines as they are met."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
+from nvidia_machines import CARD, INFORMATION, LIBRARIES, RELEASE, card, driver, kernel_half, probe, user_half
 
-from envdoctor.host import Completed, NvmlAnswer, NvmlGpu
-from envdoctor.host.recorded import RecordedHost, Recording
-from envdoctor.model.snapshot import Driver, Gpu, GpuProcess, Mig, Snapshot
-from envdoctor.probes import nvidia, nvidia_module
-
-KERNEL = "6.8.0-51-generic"
-MODULES = f"/lib/modules/{KERNEL}"
-LIBRARIES = "/usr/lib/x86_64-linux-gnu"
-RELEASE = "570.124.06"
-OPEN = f"NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  {RELEASE}  Release Build  (dvs-builder@host)\n"
-INFORMATION = "Model: \t\t NVIDIA GeForce RTX 3060\nGPU UUID: \t GPU-{uuid}\nBus Type: \t PCIe\nDevice Minor: \t 0\n"
-CARD = NvmlGpu(
-    index=0,
-    name="NVIDIA GeForce RTX 3060",
-    uuid="GPU-1",
-    bus_id="0000:01:00.0",
-    pci_id="10de:2504",
-    capability="8.6",
-    minor=0,
-    memory_bytes=12 << 30,
-    used_bytes=1 << 30,
-    free_bytes=10 << 30,
-    reserved_bytes=1 << 30,
-    display_active=True,
-    mig_enabled=False,
-    mig_pending=False,
-    processes=((4711, None),),
-)
-
-
-def card(driver: str | None, bus_id: str = "0000:01:00.0", device: str = "2504", **state: str) -> dict[str, Any]:
-    """Write a card onto the bus."""
-    folder = f"/sys/bus/pci/devices/{bus_id}"
-    files = {
-        f"{folder}/class": "0x030000\n",
-        f"{folder}/vendor": "0x10de\n",
-        f"{folder}/device": f"0x{device}\n",
-        f"{folder}/power_state": state.get("power", "D0") + "\n",
-    }
-    links = {f"{folder}/driver": f"../../../bus/pci/drivers/{driver}"} if driver else {}
-    return {
-        "files": files,
-        "links": links,
-        "binaries": {f"{folder}/config": b"\xff" * 4 if state.get("config") == "ones" else b"\xde\x10\x04\x25"},
-    }
-
-
-def user_half(release: str = RELEASE, folder: str = LIBRARIES) -> dict[str, Any]:
-    """Write the driver's libraries."""
-    names = ("libnvidia-ml.so", "libcuda.so")
-    return {
-        "files": {f"{folder}/{name}.{release}": "" for name in names},
-        "links": {f"{folder}/{name}.1": f"{name}.{release}" for name in names},
-    }
-
-
-def kernel_half() -> dict[str, Any]:
-    """Write a module that is loaded and holds the card."""
-    return {
-        "files": {
-            "/sys/module/nvidia/version": f"{RELEASE}\n",
-            "/sys/module/nvidia/taint": "O\n",
-            "/proc/driver/nvidia/version": OPEN,
-            "/proc/driver/nvidia/gpus/0000:01:00.0/information": INFORMATION.format(uuid="1"),
-            f"{MODULES}/modules.dep": "updates/dkms/nvidia.ko.zst: kernel/drivers/acpi/video.ko.zst\n",
-            f"{MODULES}/build/Makefile": "",
-            f"/var/lib/dkms/nvidia/{RELEASE}/source/dkms.conf": "",
-            f"/var/lib/dkms/nvidia/kernel-{KERNEL}-x86_64/module/nvidia.ko.zst": "",
-        },
-        "devices": ("/dev/nvidia0", "/dev/nvidiactl", "/dev/nvidia-uvm"),
-    }
-
-
-def probe(*parts: dict[str, Any], **rest: Any) -> Snapshot:
-    """Put the parts of a machine together and probe it."""
-    merged: dict[str, Any] = {"release": KERNEL, "nvml": None}
-    for part in (*parts, rest):
-        for name, value in part.items():
-            before = merged.get(name)
-            merged[name] = {**before, **value} if isinstance(before, dict) and isinstance(value, dict) else value
-    return nvidia.PROBE.read(RecordedHost(Recording(**merged)), None)
-
-
-def driver(machine: Snapshot) -> Driver:
-    assert machine.driver is not None
-    return machine.driver
+from envdoctor.host import Completed, NvmlAnswer
+from envdoctor.model.snapshot import Driver, Gpu, GpuProcess, Mig
 
 
 def test_machine_without_anything_of_nvidia() -> None:
@@ -199,76 +114,6 @@ def test_card_that_is_kept_for_a_virtual_machine() -> None:
     assert machine.gaps == ()
 
 
-def test_module_is_there_but_not_loaded() -> None:
-    listing = "kernel/drivers/video/fbdev/nvidia/nvidiafb.ko:\nkernel/nvidia-570/nvidia.ko: kernel/x.ko\n"
-    module = f"{MODULES}/kernel/nvidia-570/nvidia.ko"
-    parts = (card(None), user_half())
-    machine = probe(
-        *parts,
-        files={
-            f"{MODULES}/modules.dep": listing,
-            "/etc/modprobe.d/prime.conf": "# made by prime-select\nblacklist nvidia\n",
-        },
-        executables=("/usr/sbin/modinfo",),
-        commands={
-            f"/usr/sbin/modinfo {module}": Completed(returncode=0, stdout="license: MIT\nvermagic: 6\n", stderr="")
-        },
-        nvml=NvmlAnswer(status=9),
-    )
-    found = driver(machine)
-    assert (found.module_on_disk, found.module_loaded, found.module_signed) == (True, False, False)
-    assert (found.blacklisted, found.headers, found.version) == (True, False, None)
-
-    signed = Completed(returncode=0, stdout="license: MIT\nsig_id: PKCS#7\nsigner: DKMS\n", stderr="")
-    machine = probe(
-        *parts,
-        files={f"{MODULES}/modules.dep": listing},
-        executables=("/usr/sbin/modinfo",),
-        commands={f"/usr/sbin/modinfo {module}": signed},
-        nvml=NvmlAnswer(status=9),
-    )
-    assert (driver(machine).module_signed, driver(machine).blacklisted) == (True, False)
-
-
-def test_emptied_file_of_etc_hides_a_blacklist() -> None:
-    files = {"/usr/lib/modprobe.d/a.conf": "blacklist nvidia\n"}
-    assert driver(probe(card(None), files=files)).blacklisted is True
-    assert driver(probe(card(None), files={**files, "/etc/modprobe.d/a.conf": ""})).blacklisted is False
-    assert driver(probe(card(None), files={"/proc/cmdline": "ro module_blacklist=nvidia"})).blacklisted is True
-
-
-def test_unsigned_module_that_is_loaded() -> None:
-    parts = (card("nvidia"), kernel_half())
-    assert driver(probe(*parts, files={"/sys/module/nvidia/taint": "POE\n"})).module_signed is False
-
-
-def test_dkms_without_headers() -> None:
-    machine = probe(
-        card(None),
-        user_half(),
-        files={f"{MODULES}/modules.dep": "kernel/fs/ext4/ext4.ko:\n", "/var/lib/dkms/nvidia/570.124.06/source/x": ""},
-        nvml=NvmlAnswer(status=9),
-    )
-    found = driver(machine)
-    assert (found.dkms, found.headers, found.module_on_disk) == (("570.124.06",), False, False)
-
-
-@pytest.mark.parametrize(
-    ("name", "found"),
-    [
-        ("updates/dkms/nvidia-current.ko.xz", True),
-        ("updates/dkms/nvidia-tesla-470.ko", True),
-        ("extra/nvidia.ko.gz", True),
-        ("kernel/drivers/platform/x86/nvidia-wmi-ec-backlight.ko", False),
-        ("kernel/drivers/gpu/nvidia-drm.ko", False),
-        ("kernel/drivers/i2c/i2c-nvidia-gpu.ko", False),
-    ],
-)
-def test_names_of_the_module(name: str, found: bool) -> None:
-    listing = f"kernel/a.ko:\n{name}: kernel/b.ko updates/nvidia.ko\n".encode()
-    assert nvidia_module.listed(listing) == (name if found else "")
-
-
 def test_wsl2() -> None:
     folder = "/usr/lib/wsl/lib"
     machine = probe(
@@ -286,6 +131,7 @@ def test_wsl2() -> None:
         ("NVIDIA GeForce RTX 3060", "0000:01:00.0", None)
     ]
     assert machine.evidence("driver.version")[0].source == "NVML"
+    assert machine.evidence("driver.module_loaded")[0].value == "no"
     assert machine.gaps == ()
 
 
@@ -346,6 +192,15 @@ def test_libraries_and_module_of_different_releases() -> None:
     )
 
 
+def test_sandbox_that_hides_the_module_but_lets_nvml_answer() -> None:
+    answer = NvmlAnswer(status=0, driver=RELEASE, cuda="12.8", count=1, gpus=(CARD,))
+    machine = probe(user_half(), devices=("/dev/nvidia0", "/dev/nvidiactl"), nvml=answer)
+
+    assert (driver(machine).module_loaded, driver(machine).version) == (True, RELEASE)
+    assert machine.evidence("driver.module_loaded")[0].source == "NVML"
+    assert machine.gaps == ()
+
+
 def test_first_library_on_the_path_wins() -> None:
     machine = probe(
         card("nvidia"),
@@ -368,18 +223,6 @@ def test_crash_of_the_library_is_a_gap() -> None:
     assert (gap.kind, gap.detail) == ("crashed", told)
     assert [g.name for g in machine.gpus] == ["NVIDIA GeForce RTX 3060"]  # the module told
     assert machine.gap("gpus.name") is None
-
-
-def test_unreadable_folder_costs_its_fact_only() -> None:
-    machine = probe(
-        card("nvidia"),
-        kernel_half(),
-        user_half(),
-        errors={"/etc/modprobe.d": "denied"},
-        nvml=NvmlAnswer(status=0, driver=RELEASE, cuda="12.8", gpus=(CARD,)),
-    )
-    assert [(g.fact, g.kind) for g in machine.gaps] == [("driver.blacklisted", "denied")]
-    assert driver(machine).version == RELEASE
 
 
 def test_nvidia_smi_answers_where_there_is_no_library() -> None:

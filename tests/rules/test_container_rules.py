@@ -105,6 +105,7 @@ def test_docker_in_wsl_needs_dxg() -> None:
         kind(cpu_only(), "docker"),  # the host has no driver: nothing was held back
         kind(changed(cpu_only(), driver=None), "docker"),
         workstation(driver=driver(device_nodes=())),  # not a container
+        container(driver=driver(device_nodes=())),  # NVML answers, so the way is open
     ],
 )
 def test_no_gpu_is_held_back(machine: Snapshot) -> None:

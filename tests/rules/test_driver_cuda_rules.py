@@ -77,6 +77,12 @@ def test_plain_cuda13_wheel_on_a_cuda12_driver() -> None:
     assert "nvidia-driver-580-open" in commands(finding)[0]
 
 
+def test_the_plain_cuda13_wheel_is_told_once() -> None:
+    machine = on(installed("2.11.0", "13.0"), "535.183.01", "12.2")
+    assert raised("DRV007", machine)
+    assert [each for each in shown(machine) if each in ("DRV007", "TORCH003")] == ["TORCH003"]
+
+
 @pytest.mark.parametrize(
     ("distribution", "torch_version", "cuda", "page", "first"),
     [
@@ -104,6 +110,11 @@ def test_an_old_card_is_not_sent_to_a_branch_that_dropped_it() -> None:
     finding = only("DRV007", machine)
     assert "branch 580 is the last one for the NVIDIA GeForce GTX 1080 Ti" in finding.fixes[0].summary
     assert commands(finding)[0] == "sudo apt install nvidia-driver-580"
+
+
+def test_a_kepler_card_gets_its_last_branch() -> None:
+    machine = on(installed("1.13.1+cu116", "11.6"), "418.67", "10.1", ("Tesla K80", "3.7"))
+    assert commands(only("DRV007", machine))[0] == "sudo apt install nvidia-driver-470"
 
 
 def test_no_driver_is_proposed_where_none_supports_the_card() -> None:
@@ -213,7 +224,7 @@ def test_just_below_the_floor(version: str, cuda: str) -> None:
     [
         changed(
             on(workstation(), "470.82.01", "12.8", ("NVIDIA A100-SXM4-80GB", "8.0")),
-            driver=driver("470.82.01", "12.8", libcuda_path="/usr/local/cuda/compat/libcuda.so.570.124.06"),
+            driver=driver("470.82.01", None, libcuda_path="/usr/local/cuda/compat/libcuda.so.570.124.06"),
         ),
         on(installed("2.8.0+cpu", None), "390.157", "9.1"),
         on(installed("2.8.0+rocm6.4", None, hip="6.4", gpu_build=True), "390.157", "9.1"),

@@ -29,7 +29,7 @@ def test_a_machine_without_gpu_gets_one_note() -> None:
     assert finding.severity == "note"
     assert "AMD Ryzen 7 5800X" in finding.title
     assert "inference" in finding.detail
-    assert values(finding) == {"gpus": "none"}
+    assert values(finding) == {"gpus": "none", "driver.module_loaded": "no"}
     assert commands(finding) == ["envdoctor provision --cuda cpu"]
     diagnosis = diagnose(cpu_only())
     assert shown(cpu_only()) == ["HW000"]
@@ -38,6 +38,7 @@ def test_a_machine_without_gpu_gets_one_note() -> None:
 
 def test_a_machine_whose_driver_left_no_trace_is_the_same() -> None:
     assert shown(cpu_only(driver=None)) == ["HW000"]
+    assert values(only("HW000", cpu_only(driver=None))) == {"gpus": "none", "driver": "none"}
 
 
 def test_graphics_of_the_processor_are_named() -> None:

@@ -8,15 +8,27 @@ from typing import Any
 
 import pytest
 from judged import FACTS
-from machines import changed, unknown, workstation
+from machines import changed, container, unknown, windows, without_module, workstation, wsl2
 
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.finding import Fix
-from envdoctor.model.snapshot import Snapshot
+from envdoctor.model.snapshot import (
+    Container,
+    Cpu,
+    Driver,
+    Framework,
+    Gpu,
+    Memory,
+    Package,
+    PythonEnv,
+    Snapshot,
+    System,
+    Variable,
+    Wsl,
+)
 from envdoctor.rules import FAMILIES, registry
 from envdoctor.rules.registry import Found, Rule, found
 
-ROOT = Path(__file__).parents[2]
 VOCABULARY = frozenset((Path(__file__).parent / "vocabulary.txt").read_text(encoding="utf-8").split())
 CODE = re.compile(r"[A-Z]{2,6}\d{3}")
 PLAIN = re.compile(r"[A-Za-z0-9_@%+=:,./\[\]*-]+")
@@ -58,8 +70,7 @@ def test_sources_can_be_looked_up(rule: Rule) -> None:
 def test_the_page_begins_with_a_title_that_stands_alone(rule: Rule) -> None:
     assert re.fullmatch(r"[A-Z/].+\.", rule.title)
     assert len(rule.page.splitlines()) > 3
-    assert "Check:" in rule.page or "check" in rule.page.lower()
-    assert re.search(r"\b[Ss]ilent\b|\bNever\b", rule.page), "the page says when the rule is silent"
+    assert "Check:" in rule.page
 
 
 def test_needs_are_facts_of_a_snapshot(rule: Rule) -> None:
@@ -83,6 +94,51 @@ def test_no_two_rules_explain_each_other_away() -> None:
         return seen
 
     assert [code for code in explains if code in reached(code)] == []
+
+
+@pytest.mark.parametrize(
+    "machine", [workstation(), wsl2(), container(), windows()], ids=["linux", "wsl", "docker", "win"]
+)
+def test_healthy_machines_are_silent(machine: Snapshot) -> None:
+    diagnosis = registry.evaluate(machine, FACTS)
+    assert [(each.id, each.title) for each in diagnosis.findings] == []
+    assert diagnosis.not_checked == ()
+
+
+SPARSE = Snapshot(
+    system=System(os="linux", kernel="mine", wsl=Wsl(version=2, dxg=True), container=Container(kind="other")),
+    cpu=Cpu(features=()),
+    memory=Memory(total_bytes=0),
+    driver=Driver(version="unknown", cuda="new", module_loaded=True, device_nodes=(), nvml=999),
+    gpus=(Gpu(vendor="nvidia"), Gpu(vendor="nvidia", name="", index=0, capability="8", used_bytes=0)),
+    pythons=(
+        PythonEnv(
+            executable="python",
+            prefix="/",
+            version="3",
+            packages=(Package(name="tensorflow", version="local"),),
+            frameworks=(Framework(name="torch", version="main", cuda="nightly", archs=("sm_", "gfx")),),
+        ),
+    ),
+    variables=tuple(Variable(name=name, value=",;$(x)") for name in ("CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS")),
+)
+assert SPARSE.system
+
+
+@pytest.mark.parametrize(
+    "machine",
+    [
+        Snapshot(),
+        SPARSE,
+        changed(SPARSE, system=changed(SPARSE.system, wsl=None, container=None)),
+        changed(SPARSE, system=System(os="windows"), cpu=None, memory=None),
+        changed(SPARSE, system=None, driver=None),
+    ],
+)
+def test_odd_machines_are_judged_without_an_exception(rule: Rule, machine: Snapshot) -> None:
+    for one in rule.judge(machine, FACTS):
+        assert one.title
+        assert machine.evidence(*one.evidence)
 
 
 def test_commands_are_words_and_not_shell_text() -> None:
@@ -115,8 +171,8 @@ def _faulty() -> Iterator[Snapshot]:
     yield test_driver_rules.bare()
     yield test_driver_rules.mismatch()
     yield test_driver_rules.compat()
-    yield test_driver_rules.without_module(workstation(), module_on_disk=False, headers=False)
-    yield test_driver_rules.without_module(workstation())
+    yield without_module(workstation(), module_on_disk=False, headers=False)
+    yield without_module(workstation())
     yield test_driver_cuda_rules.on(workstation(), "470.82.01", "11.4")
     yield test_driver_cuda_rules.ptx_only()
     yield workstation(gpus=(test_hardware_rules.busy(),))

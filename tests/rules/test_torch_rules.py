@@ -307,7 +307,11 @@ def test_a_cuda_wheel_sees_no_amd_card() -> None:
     radeon = Gpu(vendor="amd", name="AMD Radeon RX 7900 XTX", target="gfx1100")
     finding = only("TORCH015", workstation(gpus=(radeon,)))
     assert "CUDA (NVIDIA) build" in finding.title
-    assert commands(finding)[-1].endswith("/whl/rocm7.14")
+    assert commands(finding)[-1].endswith(
+        "torch torchvision torchaudio --index-url https://download.pytorch.org/whl/rocm7.2"
+    )
+    old = changed(radeon, name="AMD Radeon RX 580", target="gfx803")
+    assert only("TORCH015", workstation(gpus=(old,))).fixes == ()
 
 
 @pytest.mark.parametrize(

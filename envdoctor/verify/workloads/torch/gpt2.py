@@ -160,7 +160,7 @@ def check_whole(device, generator):
 
 def check_training(device, generator):
     """Train a small GPT-2 to count: its loss must fall, and what it learned must agree with float64."""
-    steps = 50 if run.quick else 100
+    steps = 60 if run.quick else 100
     model = Gpt2(NUMBERS, 32, 128, 4, 4).to(device.kind)
     batches = [counting(generator, 32, 25).to(device.kind) for _ in range(steps)]
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)

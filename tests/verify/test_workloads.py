@@ -1,0 +1,160 @@
+"""The real workloads in a real torch, and broken copies of them, which must not pass."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from envdoctor.host.local import LocalHost
+from envdoctor.model.outcome import Outcome
+from envdoctor.verify import runner
+from envdoctor.verify.runner import Progress
+from envdoctor.verify.targets import interpreter
+from envdoctor.verify.verdicts import EXPECTED
+
+pytestmark = pytest.mark.torch
+
+MIB = 1 << 20
+# Slow machines and busy ones: here a quick run takes 6 seconds alone, and 80 beside seven others.
+PATIENCE = 500.0
+
+Break = Callable[..., Outcome]
+
+
+def prove(
+    python: str, workload: str, *, scripts: str = runner.SCRIPTS, device: str = "cpu", memory_cap: int | None = None
+) -> Outcome:
+    target = interpreter(LocalHost(), python)
+    steps: list[Progress] = []
+    (outcome,) = runner.run(
+        target, (workload,), device, PATIENCE, memory_cap, steps.append, quick=True, scripts=scripts
+    )
+    return outcome
+
+
+@pytest.fixture(scope="module")
+def cnn(torch_python: str) -> Outcome:
+    return prove(torch_python, "cnn", device="auto")
+
+
+@pytest.fixture(scope="module")
+def gpt2(torch_python: str) -> Outcome:
+    return prove(torch_python, "gpt2")
+
+
+@pytest.fixture
+def broken(tmp_path: Path, torch_python: str) -> Break:
+    """Run a copy of a workload in which some texts are replaced."""
+
+    def run(workload: str, *changes: tuple[str, str, str]) -> Outcome:
+        folder = tmp_path / "torch"
+        shutil.copytree(Path(runner.SCRIPTS) / "torch", folder)
+        for file, old, new in changes:
+            text = (folder / file).read_text()
+            assert text.count(old) == 1, f"{old!r} stands {text.count(old)} times in {file}"
+            (folder / file).write_text(text.replace(old, new))
+        return prove(torch_python, workload, scripts=str(tmp_path))
+
+    return run
+
+
+def test_the_cnn_passes(cnn: Outcome) -> None:
+    assert (cnn.status, cnn.reason) == ("passed", None)
+    assert cnn.metrics.parameters == 11_689_512
+    assert cnn.metrics.loss_first is not None and 2.0 < cnn.metrics.loss_first < 3.0  # ln 10 is 2.3
+    assert cnn.metrics.max_abs_error is not None and cnn.metrics.max_abs_error > 0  # it really was another precision
+    assert cnn.metrics.unit == "images/s"
+    assert cnn.metrics.peak_memory_bytes is not None and 300 * MIB < cnn.metrics.peak_memory_bytes < 4096 * MIB
+    assert cnn.framework_version is not None and cnn.device_name
+
+
+def test_gpt2_passes(gpt2: Outcome) -> None:
+    assert (gpt2.status, gpt2.reason) == ("passed", None)
+    assert gpt2.metrics.parameters == 124_439_808
+    assert gpt2.metrics.unit == "tokens/s"
+    # The weights alone are 475 MiB.
+    assert gpt2.metrics.peak_memory_bytes is not None and 475 * MIB < gpt2.metrics.peak_memory_bytes < 4096 * MIB
+
+
+def test_each_check_that_a_verdict_needs_is_made(cnn: Outcome, gpt2: Outcome) -> None:
+    for outcome in (cnn, gpt2):
+        assert {each.name for each in outcome.checks} >= set(EXPECTED["torch", outcome.workload].checks)
+
+
+def test_the_same_seed_gives_the_same_losses(cnn: Outcome, torch_python: str) -> None:
+    if cnn.device != "cpu":
+        pytest.skip("only a CPU adds in the same order each time")
+    again = prove(torch_python, "cnn").metrics
+    assert (again.loss_first, again.loss_last) == (cnn.metrics.loss_first, cnn.metrics.loss_last)
+
+
+@pytest.mark.parametrize("workload", ["cnn", "gpt2"])
+def test_without_learning_it_does_not_pass(broken: Break, workload: str) -> None:
+    outcome = broken(workload, ("measure.py", "        optimizer.step()\n", "        pass\n"))
+    assert outcome.status == "failed"
+    assert outcome.reason is not None and outcome.reason.startswith("loss falls")
+    assert [each.name for each in outcome.checks if not each.passed] == ["loss falls"]
+
+
+def test_a_network_of_another_size_does_not_pass(broken: Break) -> None:
+    outcome = broken("cnn", ("cnn.py", "nn.Linear(512, classes)", "nn.Linear(512, classes, bias=False)"))
+    assert outcome.status == "failed"
+    assert outcome.reason == "parameter count: expected 11689512, got 11688512"
+
+
+def test_nor_does_one_whose_script_believes_the_other_size(broken: Break) -> None:
+    outcome = broken(
+        "cnn",
+        ("cnn.py", "nn.Linear(512, classes)", "nn.Linear(512, classes, bias=False)"),
+        ("cnn.py", "PUBLISHED_PARAMETERS = 11689512", "PUBLISHED_PARAMETERS = 11688512"),
+    )
+    assert outcome.status == "failed"
+    assert outcome.reason is not None and "11688512 parameters; published are 11689512" in outcome.reason
+
+
+def test_another_result_than_the_reference_does_not_pass(broken: Break) -> None:
+    # One part in a thousand: what TF32 or a careless kernel does, and far above what float32 does.
+    changed = "model = copy.deepcopy(model).to('cpu').double()\n    with torch.no_grad():\n        for part in model.parameters():\n            part *= 1.001\n    return model"
+    outcome = broken("cnn", ("cnn.py", 'return copy.deepcopy(model).to("cpu").double()', changed))
+    assert outcome.status == "failed"
+    assert "output agrees with float64" in [each.name for each in outcome.checks if not each.passed]
+
+
+def test_a_cache_that_forgets_does_not_pass(broken: Break) -> None:
+    forgetful = ("gpt2.py", "torch.cat((past[1], value), 2)", "torch.cat((0 * past[1], value), 2)")
+    outcome = broken("gpt2", forgetful)
+    assert outcome.status == "failed"
+    failed = [each.name for each in outcome.checks if not each.passed]
+    assert failed == ["generation with a cache agrees with a whole pass"]
+
+
+def test_a_gradient_that_is_not_finite_does_not_pass(broken: Break) -> None:
+    outcome = broken("cnn", ("measure.py", "        loss.backward()\n", "        (loss * float('inf')).backward()\n"))
+    assert outcome.status == "failed"
+    failed = [each.name for each in outcome.checks if not each.passed]
+    assert failed == ["gradients are finite", "loss falls"]
+
+
+def test_under_a_small_cap_it_runs_out_of_memory(torch_python: str) -> None:
+    outcome = prove(torch_python, "gpt2", memory_cap=400 * MIB)
+    assert outcome.status == "out-of-memory"
+    assert outcome.reason is not None and "400 MiB were allowed" in outcome.reason
+
+
+def test_a_piece_of_memory_that_cannot_be_had_is_told_with_its_size(broken: Break) -> None:
+    outcome = broken(
+        "cnn", ("cnn.py", "    device = run.use(torch)\n", "    device = run.use(torch)\n    torch.empty(10**13)\n")
+    )
+    assert outcome.status == "out-of-memory"
+    assert outcome.reason is not None and "37252.90 GiB could not be had" in outcome.reason
+
+
+def test_a_device_that_is_not_there(torch_python: str, cnn: Outcome) -> None:
+    if cnn.device == "cuda":
+        pytest.skip("here it is there")
+    outcome = prove(torch_python, "cnn", device="cuda")
+    assert outcome.status == "failed"
+    assert outcome.reason is not None and "CUDA device" in outcome.reason
