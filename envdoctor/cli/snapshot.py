@@ -33,6 +33,7 @@ def snapshot(
     User and host name, home folder, serial numbers, UUIDs and credentials are taken out of both.
     """
     from envdoctor.app.examining import examine
+    from envdoctor.host import text
     from envdoctor.host.local import LocalHost
     from envdoctor.host.recorder import Recorder, write_recording
     from envdoctor.model.redaction import Redactor
@@ -46,7 +47,8 @@ def snapshot(
         click.echo(f"recorded in {path}", err=True)
     else:
         machine = examine(host, python, timeout)
-    content = documents.snapshot(Redactor.of(host.environ).redact(machine))
+    hostname = text(host, "/proc/sys/kernel/hostname") or ""
+    content = documents.snapshot(Redactor.of(host.environ, hostname=hostname).redact(machine))
     if output is None:
         if record is None:
             options.show(content)

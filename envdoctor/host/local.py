@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import stat
-import subprocess
 import sys
 from collections.abc import Mapping
 
@@ -123,6 +122,8 @@ class LocalHost:
         """Run a program without a shell and without input. Raises TimeoutError when it must be ended."""
         if self.root:
             raise PermissionError(f"programs of a mounted machine are not run: {argv[0]}")
+        import subprocess  # 2 ms; most machines are read without starting anything
+
         try:
             done = subprocess.run(
                 argv,

@@ -144,11 +144,8 @@ class Recorder:
             self._nvml = self.host.nvml(timeout)
         except FileNotFoundError:
             raise
-        except TimeoutError:
-            self._nvml_error = "timeout"
-            raise
         except OSError as problem:
-            self._nvml_error = str(problem)
+            self._nvml_error = "timeout" if isinstance(problem, TimeoutError) else str(problem)
             raise
         return self._nvml
 
@@ -164,7 +161,7 @@ class Recorder:
 
     def recording(self) -> Recording:
         """Give what was answered until now, without what names the person and the machine."""
-        redactor = _redactor(self.host)
+        redactor = redactor_of(self.host)
         system, release, machine = self.host.uname()
         texts = {path: text for path, data in self._contents.copy().items() if (text := _text(data)) is not None}
         held = {*self._contents, *self._elfs, *self._errors, *self._executables}
@@ -300,7 +297,7 @@ def _sound(recording: Recording, path: str) -> Recording:
     return recording
 
 
-def _redactor(host: Host) -> Redactor:
+def redactor_of(host: Host) -> Redactor:
     """Make one whose paths stay absolute and as long as they were, so that binary tables still lead somewhere."""
     environ = host.environ
     user, home = user_of(environ), environ.get("HOME", "").rstrip("/")

@@ -178,9 +178,10 @@ def test_a_closed_pipe_behind_help() -> None:
     assert said == b""
 
 
-def test_a_full_disk() -> None:
+@pytest.mark.parametrize("words", [("diagnose",), ("--help",), ("explain",)])
+def test_a_full_disk(words: tuple[str, ...]) -> None:
     with open("/dev/full", "wb") as full:
-        done = subprocess.run((*ENVDOCTOR, "diagnose"), stdout=full, stderr=subprocess.PIPE, timeout=120, check=False)
+        done = subprocess.run((*ENVDOCTOR, *words), stdout=full, stderr=subprocess.PIPE, timeout=120, check=False)
     said = done.stderr.decode()
     assert done.returncode == 3, said
     assert said == "envdoctor: No space left on device\n"

@@ -11,7 +11,7 @@ from envdoctor import errors
 from envdoctor.host import Completed, ElfFacts, Host, NvmlAnswer, NvmlGpu, Space
 from envdoctor.host.local import LocalHost
 from envdoctor.host.recorded import RecordedHost, Recording
-from envdoctor.host.recorder import Recorder, _redactor, load_recording, write_recording
+from envdoctor.host.recorder import Recorder, load_recording, redactor_of, write_recording
 from envdoctor.model.snapshot import Snapshot, merge
 from envdoctor.probes import Place, cpu, disks, memory, system, variables
 
@@ -62,7 +62,7 @@ def test_this_machine_is_the_same_when_it_is_replayed(tmp_path: Path) -> None:
     live = examined(recorder)
     assert live.system is not None
     assert live.memory is not None
-    assert examined(replayed(recorder, tmp_path)) == _redactor(host).redact(live)
+    assert examined(replayed(recorder, tmp_path)) == redactor_of(host).redact(live)
 
 
 def test_a_person_is_hidden_and_the_facts_stay_the_same(tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ def test_a_person_is_hidden_and_the_facts_stay_the_same(tmp_path: Path) -> None:
     written = Path(path).read_text()
     for secret in ("annabella", "s3cret", "10.1.2.3", "hf_abc", "8932f937", "EDITOR", "HF_TOKEN"):
         assert secret not in written
-    redactor = _redactor(host)
+    redactor = redactor_of(host)
     hidden_home = redactor.text(str(home))
     again = examined(RecordedHost(load_recording(path)), place(f"{hidden_home}/envs/torch"))
     assert again == redactor.redact(live)

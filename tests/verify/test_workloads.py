@@ -117,7 +117,11 @@ def test_nor_does_one_whose_script_believes_the_other_size(broken: Break) -> Non
 
 def test_another_result_than_the_reference_does_not_pass(broken: Break) -> None:
     # One part in a thousand: what TF32 or a careless kernel does, and far above what float32 does.
-    changed = "model = copy.deepcopy(model).to('cpu').double()\n    with torch.no_grad():\n        for part in model.parameters():\n            part *= 1.001\n    return model"
+    changed = """model = copy.deepcopy(model).to("cpu").double()
+    with torch.no_grad():
+        for part in model.parameters():
+            part *= 1.001
+    return model"""
     outcome = broken("cnn", ("cnn.py", 'return copy.deepcopy(model).to("cpu").double()', changed))
     assert outcome.status == "failed"
     assert "output agrees with float64" in [each.name for each in outcome.checks if not each.passed]
