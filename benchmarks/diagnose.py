@@ -79,9 +79,8 @@ def main() -> None:
                 continue
             commands[title] = (str(programs / command[0]), *command[1:])
     base = None
-    print(
-        f"{'command':<36} {'CPU ms':>8} {'ratio':>7} {'wall ms':>8}   Python {sys.version.split()[0]}, {os.cpu_count()} CPUs"
-    )
+    machine = f"Python {sys.version.split()[0]}, {os.cpu_count()} CPUs"
+    print(f"{'command':<36} {'CPU ms':>8} {'ratio':>7} {'wall ms':>8}   {machine}")
     for title, argv in commands.items():
         runs = options.runs if "doctor" in title or "pass" in title else max(3, options.runs // 5)
         cpu, wall = measure(argv, runs)

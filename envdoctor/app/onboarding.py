@@ -1,9 +1,10 @@
-"""The main job in one go: diagnose, choose, create, write, install, verify; interrupted, it goes on where it stopped."""
+"""The main job in one go: diagnose, choose, create, write, install, verify; interrupted, it can go on."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from datetime import date
 from typing import Literal
 
 import msgspec
@@ -18,6 +19,7 @@ from envdoctor.environments.interpreters import Interpreter, interpreters
 from envdoctor.host import Host
 from envdoctor.host.writing import write, write_text
 from envdoctor.knowledge.load import Knowledge
+from envdoctor.knowledge.targets import target_of
 from envdoctor.model import Record
 from envdoctor.model.onboarding import Onboarding
 from envdoctor.model.outcome import Outcome
@@ -74,14 +76,14 @@ def onboard(host: Host, wishes: Wishes, listener: Listener) -> Onboarding:
     machine = examine(host, wishes.python, wishes.timeout)
     judged = evaluate(machine, facts)
     pythons = _pythons(machine, host) if wishes.manager == "venv" else ()
-    target = planning.target_of(machine)
+    target = target_of(machine, facts)
     if wishes.manager == "venv":
         target = replace(target, pythons=tuple(each.version for each in pythons))
     result = Onboarding(folder=wishes.folder, manager=wishes.manager, machine=machine, judged=judged)
     state = _resumed(wishes, target)
     if state is None:
         listener.step("choosing a stack")
-        chosen = planning.plan(wishes.request, target, facts)
+        chosen = planning.plan(wishes.request, target, facts, date.today())
         if isinstance(chosen, Conflict):
             return replace(result, conflict=chosen)
         _refuse_foreign(wishes)

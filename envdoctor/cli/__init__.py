@@ -24,7 +24,8 @@ def run(arguments: list[str]) -> int:
         context = getattr(problem, "ctx", None)
         _say(problem.format_message(), f"see `{context.command_path} --help`" if context else None)
         return problem.exit_code
-    except click.Abort:
+    except click.Abort:  # what click makes of Ctrl-C
+        _say("interrupted", None)
         return errors.INTERRUPTED
     except SystemExit as leaving:
         return (

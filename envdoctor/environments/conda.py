@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Callable
 
 from envdoctor import errors
-from envdoctor.host.processes import stream
+from envdoctor.environments.running import run
 
 # The faster solvers first.
 PROGRAMS = ("micromamba", "mamba", "conda")
@@ -38,18 +38,12 @@ def create(file: str, folder: str, line: Callable[[str], None], timeout: float) 
     conda = program()
     shutil.rmtree(folder, ignore_errors=True)
     words = ("create",) if os.path.basename(conda).startswith("micromamba") else ("env", "create")
-    kept: list[str] = []
-
-    def keep(text: str) -> None:
-        kept.append(text)
-        line(text)
-
     try:
-        status = stream((conda, *words, "--yes", "--prefix", folder, "--file", file), keep, timeout=timeout)
+        status, said = run((conda, *words, "--yes", "--prefix", folder, "--file", file), line, timeout=timeout)
     except TimeoutError as late:
         raise errors.NotVerified(f"conda took longer than {timeout:g} s", "the log has the whole output") from late
     python = os.path.join(folder, "python.exe") if os.name == "nt" else os.path.join(folder, "bin", "python")
     if status != 0 or not os.path.exists(python):
-        said = next((text for text in reversed(kept) if text.strip()), "it said nothing")
-        raise errors.NotVerified(f"conda could not make the environment: {said}", "the log has the whole output")
+        last = next((text for text in reversed(said) if text.strip()), "it said nothing")
+        raise errors.NotVerified(f"conda could not make the environment: {last}", "the log has the whole output")
     return python

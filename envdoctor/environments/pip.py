@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from envdoctor import errors
-from envdoctor.host.processes import stream
+from envdoctor.environments.running import run
 from envdoctor.model.redaction import without_credentials
 
 # One try and five seconds: a person waits for this. A slow mirror answers a second question from its cache.
@@ -75,18 +75,12 @@ def install(
         command = (uv, "pip", "install", "--python", python, *where, *requirements)
     else:
         command = (python, "-m", "pip", "install", "--no-input", "--progress-bar", "off", *where, *requirements)
-    kept: list[str] = []
-
-    def keep(text: str) -> None:
-        kept.append(text)
-        line(text)
-
     try:
-        status = stream(command, keep, timeout=timeout, environ=_environ())
+        status, said = run(command, line, timeout=timeout, environ=_environ())
     except TimeoutError as late:
         raise errors.NotVerified(f"installing took longer than {timeout:g} s", "start it again: it goes on") from late
     if status != 0:
-        raise errors.NotVerified(*_why(kept))
+        raise errors.NotVerified(*_why(said))
 
 
 def _why(output: list[str]) -> tuple[str, str]:

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Callable
 
 from envdoctor import errors
-from envdoctor.host.processes import stream
+from envdoctor.environments.running import run
 
 
 def python_of(folder: str) -> str:
@@ -28,22 +28,17 @@ def create(interpreter: str, folder: str, line: Callable[[str], None]) -> str:
     commands: list[tuple[str, ...]] = [(interpreter, "-m", "venv", folder)]
     if uv:
         commands.insert(0, (uv, "venv", "--quiet", "--seed", "--no-project", "--python", interpreter, folder))
-    last: list[str] = []
-
-    def keep(text: str) -> None:
-        last.append(text)
-        line(text)
-
+    said: list[str] = []
     for command in commands:
-        last.clear()
         try:
-            status = stream(command, keep, timeout=300)
+            status, said = run(command, line, timeout=300)
         except (OSError, TimeoutError) as problem:
-            last.append(str(problem))
+            said = [str(problem)]
             continue
         if status == 0 and os.path.exists(python_of(folder)):
             return python_of(folder)
         shutil.rmtree(folder, ignore_errors=True)
-    text = " ".join(last)
-    hint = "install it: sudo apt install python3-venv" if "ensurepip" in text else "the log has the whole output"
-    raise errors.NotVerified(f"no virtual environment could be made with {interpreter}: {' '.join(last[-1:])}", hint)
+    hint = "the log has the whole output"
+    if "ensurepip" in " ".join(said):
+        hint = "install it: sudo apt install python3-venv"
+    raise errors.NotVerified(f"no virtual environment could be made with {interpreter}: {' '.join(said[-1:])}", hint)

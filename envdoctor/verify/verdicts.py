@@ -9,7 +9,7 @@ import msgspec
 
 from envdoctor.model import Record
 from envdoctor.model.outcome import Metrics, Outcome
-from envdoctor.verify.watching import Ended
+from envdoctor.host.watching import Ended
 
 
 class Expected(Record):
@@ -34,7 +34,7 @@ EXPECTED = {
     ),
     ("torch", "gpt2"): Expected(
         parameters=124_439_808,  # https://huggingface.co/docs/transformers/model_doc/gpt2
-        loss_ratio=0.5,
+        loss_ratio=0.6,
         checks=(
             "parameter count",
             "one layer agrees with float64",

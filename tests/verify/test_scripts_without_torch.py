@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import shutil
 import sys
 from pathlib import Path
@@ -144,3 +145,10 @@ def test_what_libraries_print_does_not_reach_the_result(tmp_path: Path) -> None:
     noisy = "import os\nprint('hello from a library')\nos.write(1, b'hello from C\\n')\nproblem = RuntimeError('x')"
     outcome = run(tmp_path, noisy)
     assert outcome.reason == "RuntimeError in the stage 'import': x"
+
+
+def test_the_scripts_are_python_of_3_8() -> None:
+    scripts = sorted((Path(runner.SCRIPTS) / "torch").glob("*.py"))
+    assert [each.stem for each in scripts] == ["cnn", "device", "gpt2", "measure"]
+    for script in scripts:
+        ast.parse(script.read_text(), feature_version=(3, 8))

@@ -135,6 +135,11 @@ def test_a_cache_that_forgets_does_not_pass(broken: Break) -> None:
     assert failed == ["generation with a cache agrees with a whole pass"]
 
 
+def test_before_torch_2_it_attends_by_hand(broken: Break) -> None:
+    outcome = broken("gpt2", ("gpt2.py", 'hasattr(functional, "scaled_dot_product_attention")', "False"))
+    assert (outcome.status, outcome.reason) == ("passed", None)
+
+
 def test_a_gradient_that_is_not_finite_does_not_pass(broken: Break) -> None:
     outcome = broken("cnn", ("measure.py", "        loss.backward()\n", "        (loss * float('inf')).backward()\n"))
     assert outcome.status == "failed"

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from typing import IO, TYPE_CHECKING, Literal
 
 from envdoctor.model import Record
@@ -140,8 +141,11 @@ def watch(
     memory_cap: int | None,
     line: Callable[[bytes], None],
     log: IO[bytes] | None = None,
+    merged: bool = False,
 ) -> Ended:
     """Run a program without a shell and without input, and hand over each line of its stdout while it runs.
+
+    With `merged` the lines of its stderr come among them, as on a terminal.
 
     It gets a process group of its own. Past the deadline (seconds) or above the cap (bytes of the whole tree) all of it
     is killed, as is whatever it leaves behind, and all of it too when `line` or an interrupt raises.
@@ -154,18 +158,20 @@ def watch(
         argv,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stderr=subprocess.STDOUT if merged else subprocess.PIPE,
         env=dict(environ),
         start_new_session=True,
     )
     tree = _Tree(process.pid)
     output = _Output(line, log)
     cause: Literal["itself", "deadline", "memory"] = "itself"
-    assert process.stdout is not None and process.stderr is not None
-    with selectors.DefaultSelector() as selector, process.stdout, process.stderr:
+    with ExitStack() as opened:
+        selector = opened.enter_context(selectors.DefaultSelector())
         for stream, take in ((process.stdout, output.stdout), (process.stderr, output.stderr)):
-            os.set_blocking(stream.fileno(), False)
-            selector.register(stream, selectors.EVENT_READ, take)
+            if stream is not None:
+                opened.enter_context(stream)
+                os.set_blocking(stream.fileno(), False)
+                selector.register(stream, selectors.EVENT_READ, take)
         try:
             _be_the_first_to_go(process.pid)
             cause = _follow(process, selector, tree, begun + timeout, memory_cap)
