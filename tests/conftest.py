@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -61,9 +61,9 @@ def _no_network(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[pytest.TestReport]:
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Where every system part is said to be there (ENVDOCTOR_NO_SKIP, as in CI), a skip for want of one fails."""
-    report: pytest.TestReport = yield
+    report = yield
     needs = [name for name in ("docker", "torch", "compiler") if item.get_closest_marker(name)]
     if report.skipped and needs and os.environ.get("ENVDOCTOR_NO_SKIP") and not hasattr(report, "wasxfail"):
         report.outcome = "failed"

@@ -3,46 +3,12 @@
 from __future__ import annotations
 
 import re
+from datetime import date
 
 from envdoctor import errors
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.knowledge.names import gpu_named, gpus_like
-from envdoctor.model.snapshot import Snapshot
 from envdoctor.model.stack import Conflict, Plan, Request, Target, TargetGpu, TargetOs
-from envdoctor.model.version import minor
-
-
-def target_of(machine: Snapshot) -> Target:
-    """Reduce a machine to what decides which stacks run on it; what is unknown constrains nothing.
-
-    A driver that does not answer counts as none, since nothing can be run on it before it is mended; GPUs that it
-    should serve stay in the list, so that the stack fits once it is.
-    """
-    system, python = machine.system, machine.python
-    os: TargetOs = "linux"
-    if system is not None:
-        os = "wsl2" if system.wsl and system.wsl.version == 2 else system.os if system.os != "other" else "linux"
-    return Target(
-        os=os,
-        arch={"arm64": "aarch64", "AMD64": "x86_64"}.get(system.machine or "", system.machine or "x86_64")
-        if system
-        else "x86_64",
-        libc=system.libc if system else "glibc",
-        glibc=system.libc_version if system and system.libc == "glibc" else None,
-        driver=machine.driver.version if machine.driver else None,
-        gpus=_usable(machine),
-        python=minor(python.version) if python and python.version else None,
-    )
-
-
-def _usable(machine: Snapshot) -> tuple[TargetGpu, ...]:
-    # A display adapter of the processor, or one passed through to a guest, is nobody's CUDA device.
-    held = [gpu for gpu in machine.gpus if gpu.bound_driver != "vfio-pci" and not gpu.lost]
-    return tuple(
-        TargetGpu(vendor=gpu.vendor, name=gpu.name, capability=gpu.capability, target=gpu.target)
-        for gpu in held
-        if gpu.vendor in ("nvidia", "amd", "apple") or (gpu.vendor == "intel" and not gpu.integrated)
-    )
 
 
 def described(
@@ -91,8 +57,13 @@ def _gpu(name: str, facts: Knowledge) -> TargetGpu:
     return TargetGpu(vendor=found.vendor, name=found.name, capability=found.capability, target=found.target)
 
 
-def plan(request: Request, target: Target, facts: Knowledge) -> Plan | Conflict:
-    """Choose the best published stack for that target, or say why there is none."""
+def plan(request: Request, target: Target, facts: Knowledge, today: date) -> Plan | Conflict:
+    """Choose the best published stack for that target, or say why there is none; old facts are among the reasons."""
+    from msgspec.structs import replace
+
+    from envdoctor.knowledge.age import age_reason
     from envdoctor.resolver.choice import resolve
 
-    return resolve(request, target, facts)
+    chosen = resolve(request, target, facts)
+    aged = age_reason(facts, request.framework, today)
+    return replace(chosen, reasons=(*chosen.reasons, aged)) if aged else chosen

@@ -15,6 +15,7 @@ COMMANDS = {
     "verify": "Prove an environment by running a CNN and a GPT-2 in it.",
     "onboard": "Do it all: diagnose, choose, write, create the environment, verify.",
     "explain": "Show the page of a rule.",
+    "knowledge": "Show the facts it judges by: their age and their sources.",
     "snapshot": "Save what this machine looks like, for later or for a bug report.",
 }
 

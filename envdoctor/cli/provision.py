@@ -63,9 +63,12 @@ def provision(
 
     The options describe another machine; what they leave out is read from this one.
     """
+    from datetime import date
+
     from envdoctor.app import planning
     from envdoctor.app.artifacts import artifacts_of, folder_of
     from envdoctor.knowledge.load import Knowledge
+    from envdoctor.knowledge.targets import target_of
     from envdoctor.model.stack import Conflict, Request
     from envdoctor.report import documents, plans
 
@@ -76,7 +79,7 @@ def provision(
             raise errors.UsageProblem(f"{name} {value} is not a version like 3.12")
     facts = Knowledge()
     target = planning.described(
-        planning.target_of(_machine(source, timeout)),
+        target_of(_machine(source, timeout), facts),
         facts,
         gpus=gpus,
         driver=driver,
@@ -85,7 +88,7 @@ def provision(
         arch=arch,
     )
     request = Request(cuda=cuda, framework="torch", framework_version=framework_version, python=python)
-    chosen = planning.plan(request, target, facts)
+    chosen = planning.plan(request, target, facts, date.today())
     if isinstance(chosen, Conflict):
         options.show(documents.conflict(chosen) if output == "json" else plans.conflict(chosen, options.style()))
         raise SystemExit(errors.NO_STACK)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Literal, Protocol
 
 from envdoctor.model import Record
+from envdoctor.model.snapshot import GpuHealth
 
 PathKind = Literal["file", "directory", "character", "other"]
 
@@ -24,6 +25,17 @@ class Space(Record):
     total_bytes: int
     free_bytes: int
     device: int  # st_dev
+    files_total: int | None = None  # inodes
+    files_free: int | None = None
+
+
+class Node(Record):
+    """A file's permission bits, its group's number, its size, and whether this process may read and write it."""
+
+    mode: int
+    gid: int
+    refused: str | None = None  # name of the error that opening it gives: EACCES, EPERM
+    size: int | None = None  # bytes
 
 
 class Resources(Record):
@@ -54,6 +66,8 @@ class NvmlGpu(Record):
     mig_enabled: bool | None = None
     mig_pending: bool | None = None
     mig_instances: int | None = None
+    mig_uuids: tuple[str, ...] | None = None
+    health: GpuHealth | None = None
     processes: tuple[tuple[int, int | None], ...] | None = None
 
 
@@ -111,6 +125,13 @@ class Host(Protocol):
 
     def space(self, path: str) -> Space:
         """Measure the file system that holds a path."""
+
+    def node(self, path: str, *, opened: bool = False) -> Node | None:
+        """Tell who may use a file, and its size; None: there is none, or a recording does not say.
+
+        Permissions are compared without touching the device. `opened` really opens it, which also shows what cgroups
+        and SELinux refuse, and may wake the device.
+        """
 
     def affinity(self) -> int | None:
         """Count the processors this process may run on; None: the system does not say."""

@@ -8,7 +8,7 @@ import stat
 import sys
 from collections.abc import Mapping
 
-from envdoctor.host import Completed, ElfFacts, NvmlAnswer, PathKind, Resources, Space
+from envdoctor.host import Completed, ElfFacts, Node, NvmlAnswer, PathKind, Resources, Space
 
 # As many links as Linux follows in one path.
 MOST_LINKS = 40
@@ -76,7 +76,26 @@ class LocalHost:
             total_bytes=size.f_blocks * size.f_frsize,
             free_bytes=size.f_bavail * size.f_frsize,
             device=os.stat(at).st_dev,
+            files_total=size.f_files,
+            files_free=size.f_favail,
         )
+
+    def node(self, path: str, *, opened: bool = False) -> Node | None:
+        """Tell who may use a device file; None: there is none."""
+        if self.root:
+            return None  # whose account would it be
+        try:
+            seen = os.stat(path)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        refused = None if os.access(path, os.R_OK | os.W_OK) else "EACCES"
+        if opened and refused is None:
+            try:
+                os.close(os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC))
+            except OSError as problem:
+                refused = errno.errorcode.get(problem.errno or 0, "EIO")
+        size = seen.st_size if stat.S_ISREG(seen.st_mode) else None
+        return Node(mode=stat.S_IMODE(seen.st_mode), gid=seen.st_gid, refused=refused, size=size)
 
     def affinity(self) -> int | None:
         """Count the processors this process may run on; None: the system does not say."""

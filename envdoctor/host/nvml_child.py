@@ -11,10 +11,17 @@ import ctypes
 import json
 import os
 import sys
+import time
 from typing import Any
 
 FUNCTION_NOT_FOUND, GPU_IS_LOST, RESET_REQUIRED, UNKNOWN = 13, 15, 16, 999
 _MEMORY_V2 = 0x02000028  # nvmlMemory_v2: the structure's version and its size, as nvml.h composes them
+
+_COMPUTE_MODES = {0: "default", 1: "exclusive-thread", 2: "prohibited", 3: "exclusive-process"}
+_RECOVERY_ACTION = 230  # NVML_FI_DEV_GET_GPU_RECOVERY_ACTION
+# Heat (0x20, 0x40), the board's emergency brakes (0x8, 0x80): only these are worth a second look.
+_ALARMING = 0x20 | 0x40 | 0x8 | 0x80
+_SAMPLES = (0.0, 0.1, 0.1)  # seconds before each look
 
 # What a module named pynvml must have to be nvidia-ml-py, or as good as it.
 _NEEDED = (
@@ -62,6 +69,11 @@ class Library:
             if symbol not in self.missing:
                 self.missing.append(symbol)
         return None, code
+
+    def make(self, name: str) -> Any:
+        """Make a structure of the bindings; None: they do not have it."""
+        kind = getattr(self._bindings, name, None)
+        return kind() if kind else None
 
     def ask(self, name: str, *arguments: object) -> Any:
         """Call a function by name; None where this card, driver or account has no answer.
@@ -117,7 +129,7 @@ def gpu(nvml: Library, index: int) -> dict[str, object]:
     if code:
         return {**known, "error": code}
     try:
-        for question in (_identity, _memory, _mig, _use):
+        for question in (_identity, _memory, _mig, _use, _health):
             known.update(question(nvml, handle))
     except GpuGone as gone:
         known["error"] = gone.code
@@ -161,10 +173,13 @@ def _mig(nvml: Library, handle: object) -> dict[str, object]:
     known: dict[str, object] = {"mig_enabled": bool(mode[0]), "mig_pending": bool(mode[1]), "mig_instances": None}
     most = nvml.ask("nvmlDeviceGetMaxMigDeviceCount", handle) if mode[0] else None
     if most is not None:
-        answers = [nvml.attempt("nvmlDeviceGetMigDeviceHandleByIndex", handle, index)[1] for index in range(most)]
+        answers = [nvml.attempt("nvmlDeviceGetMigDeviceHandleByIndex", handle, index) for index in range(most)]
         # 2 and 6: there is none of that number. Anything else, such as a lack of permission, tells no number.
-        if all(code in (0, 2, 6) for code in answers):
-            known["mig_instances"] = answers.count(0)
+        if all(code in (0, 2, 6) for _, code in answers):
+            instances = [instance for instance, code in answers if code == 0]
+            uuids = [_text(nvml.ask("nvmlDeviceGetUUID", instance)) for instance in instances]
+            known["mig_instances"] = len(instances)
+            known["mig_uuids"] = uuids if all(uuids) else None
     return known
 
 
@@ -177,6 +192,66 @@ def _use(nvml: Library, handle: object) -> dict[str, object]:
         "display_active": None if active is None else bool(active),
         "processes": None if running is None else [(each.pid, each.usedGpuMemory) for each in running],
     }
+
+
+def _health(nvml: Library, handle: object) -> dict[str, object]:
+    """Ask how the card is; the constants are those of nvml.h."""
+
+    def flag(name: str) -> bool | None:
+        value = nvml.ask(name, handle)
+        return None if value is None else bool(value)
+
+    def watts(name: str) -> float | None:
+        value = nvml.ask(name, handle)
+        return None if value is None else value / 1000
+
+    rows = nvml.ask("nvmlDeviceGetRemappedRows", handle)
+    known = {
+        "compute_mode": _COMPUTE_MODES.get(nvml.ask("nvmlDeviceGetComputeMode", handle)),
+        "persistence": flag("nvmlDeviceGetPersistenceMode"),
+        "ecc_uncorrected": nvml.ask("nvmlDeviceGetTotalEccErrors", handle, 1, 0),
+        "ecc_uncorrected_ever": nvml.ask("nvmlDeviceGetTotalEccErrors", handle, 1, 1),
+        "pages_pending": flag("nvmlDeviceGetRetiredPagesPendingStatus"),
+        "remap_pending": bool(rows[2]) if rows else None,
+        "remap_failed": bool(rows[3]) if rows else None,
+        "held_back": _held_back(nvml, handle),
+        "temperature": nvml.ask("nvmlDeviceGetTemperature", handle, 0),
+        "power_limit_watts": watts("nvmlDeviceGetEnforcedPowerLimit"),
+        "power_default_watts": watts("nvmlDeviceGetPowerManagementDefaultLimit"),
+        "link_width": nvml.ask("nvmlDeviceGetCurrPcieLinkWidth", handle),
+        "link_width_max": nvml.ask("nvmlDeviceGetMaxPcieLinkWidth", handle),
+        "recovery": _recovery(nvml, handle),
+        "fabric": _fabric(nvml, handle),
+    }
+    return {"health": known}
+
+
+def _held_back(nvml: Library, handle: object) -> int | None:
+    """Give the reasons for lower clocks that stand; a change of clocks shows some of them for an instant."""
+    reasons: int | None = None
+    for pause in _SAMPLES:
+        time.sleep(pause)
+        seen = nvml.ask("nvmlDeviceGetCurrentClocksEventReasons", handle)
+        if seen is None:
+            seen = nvml.ask("nvmlDeviceGetCurrentClocksThrottleReasons", handle)
+        if seen is None:
+            return None
+        reasons = seen if reasons is None else reasons & seen
+        if not reasons & _ALARMING:
+            break  # the usual case, which then costs one call
+    return reasons
+
+
+def _recovery(nvml: Library, handle: object) -> int | None:
+    values = nvml.ask("nvmlDeviceGetFieldValues", handle, [_RECOVERY_ACTION])
+    return int(values[0].value.uiVal) if values and values[0].nvmlReturn == 0 else None
+
+
+def _fabric(nvml: Library, handle: object) -> int | None:
+    info = nvml.make("c_nvmlGpuFabricInfo_t")
+    if info is None or nvml.attempt("nvmlDeviceGetGpuFabricInfo", handle, ctypes.byref(info))[1]:
+        return None
+    return int(info.state) or None  # 0: the card has no fabric
 
 
 def _text(value: object) -> object:

@@ -7,7 +7,7 @@ import os
 import posixpath
 from collections.abc import Mapping
 
-from envdoctor.host import Completed, ElfFacts, NvmlAnswer, PathKind, Resources, Space
+from envdoctor.host import Completed, ElfFacts, Node, NvmlAnswer, PathKind, Resources, Space
 from envdoctor.model import Record
 
 
@@ -43,6 +43,7 @@ class Recording(Record):
     executables: tuple[str, ...] = ()
     errors: dict[str, str] = {}
     spaces: dict[str, Space] = {}
+    nodes: dict[str, Node] = {}
     commands: dict[str, Completed] = {}
     command_errors: dict[str, str] = {}
     nvml: NvmlAnswer | None = None
@@ -159,6 +160,11 @@ class RecordedHost:
                 raise _error("missing", path)
             path = posixpath.dirname(path)
         return self.recording.spaces[path]
+
+    def node(self, path: str, *, opened: bool = False) -> Node | None:
+        """Tell who may use a device file; None: there is none, or that was not recorded."""
+        del opened
+        return self.recording.nodes.get(self._check(path, seen=True))
 
     def affinity(self) -> int | None:
         """Count the processors this process may run on."""

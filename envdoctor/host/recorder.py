@@ -10,7 +10,7 @@ from typing import TypeVar
 import msgspec
 
 from envdoctor import errors
-from envdoctor.host import Completed, ElfFacts, Host, NvmlAnswer, PathKind, Resources, Space
+from envdoctor.host import Completed, ElfFacts, Host, Node, NvmlAnswer, PathKind, Resources, Space
 from envdoctor.host import text as read_text
 from envdoctor.host.recorded import Recording, normal
 from envdoctor.model.redaction import Redactor, user_of
@@ -36,6 +36,7 @@ class Recorder:
         self._executables: dict[str, None] = {}
         self._errors: dict[str, str] = {}
         self._spaces: dict[str, Space] = {}
+        self._nodes: dict[str, Node] = {}
         self._commands: dict[tuple[str, ...], Completed] = {}
         self._command_errors: dict[tuple[str, ...], str] = {}
         self._elfs: dict[str, ElfFacts] = {}
@@ -108,6 +109,13 @@ class Recorder:
             raise
         return self._spaces[real]
 
+    def node(self, path: str, *, opened: bool = False) -> Node | None:
+        """Tell who may use a device file."""
+        answer = self.host.node(path, opened=opened)
+        if answer:
+            self._nodes[self._real(path)] = answer
+        return answer
+
     def affinity(self) -> int | None:
         """Count the processors this process may run on."""
         self._affinity = self.host.affinity()
@@ -163,8 +171,9 @@ class Recorder:
         """Give what was answered until now, without what names the person and the machine."""
         redactor = redactor_of(self.host)
         system, release, machine = self.host.uname()
-        texts = {path: text for path, data in self._contents.copy().items() if (text := _text(data)) is not None}
-        held = {*self._contents, *self._elfs, *self._errors, *self._executables}
+        contents = {path: _concise(path, data) for path, data in self._contents.copy().items()}
+        texts = {path: text for path, data in contents.items() if (text := _text(data)) is not None}
+        held = {*contents, *self._elfs, *self._errors, *self._executables}
         seen = {path: kind for path, kind in self._present.copy().items() if path not in held or kind != "file"}
         recording = Recording(
             environ=self._environ.read.copy(),
@@ -175,7 +184,7 @@ class Recorder:
             resources=self._resources,
             affinity=self._affinity,
             files=texts | {path: "" for path, kind in seen.items() if kind == "file"},
-            binaries={path: data for path, data in self._contents.copy().items() if path not in texts},
+            binaries={path: data for path, data in contents.items() if path not in texts},
             links=self._links.copy(),
             devices=tuple(path for path, kind in seen.items() if kind == "character"),
             others=tuple(path for path, kind in seen.items() if kind == "other"),
@@ -184,6 +193,7 @@ class Recorder:
             executables=tuple(self._executables),
             errors=self._errors.copy(),
             spaces=self._spaces.copy(),
+            nodes=self._nodes.copy(),
             commands={" ".join(_redacted(argv, redactor)): done for argv, done in self._commands.copy().items()},
             command_errors={" ".join(_redacted(argv, redactor)): why for argv, why in self._command_errors.items()},
             nvml=self._nvml,
@@ -291,7 +301,13 @@ def _sound(recording: Recording, path: str) -> Recording:
     """Refuse a recording that speaks of a path that is none."""
     groups = (recording.files, recording.binaries, recording.links, recording.listings, recording.errors)
     named = (*recording.devices, *recording.others, *recording.folders, *recording.executables)
-    for each in (*(key for group in groups for key in group), *recording.spaces, *recording.elfs, *named):
+    for each in (
+        *(key for group in groups for key in group),
+        *recording.spaces,
+        *recording.nodes,
+        *recording.elfs,
+        *named,
+    ):
         if not each.startswith("/"):
             raise errors.Unreadable(f"{path} is not a recording: {each!r} is not an absolute path")
     return recording
@@ -319,7 +335,7 @@ def _without_identity(recording: Recording, redactor: Redactor) -> Recording:
     """Redact every text, and every path that is a key."""
     redactor.learn(recording)
     fields = {name: getattr(recording, name) for name in recording.__struct_fields__}
-    for name in ("files", "binaries", "links", "listings", "errors", "spaces", "elfs"):
+    for name in ("files", "binaries", "links", "listings", "errors", "spaces", "nodes", "elfs"):
         fields[name] = {redactor.text(path): value for path, value in fields[name].items()}
     environ = redactor.environ(recording.environ)
     return msgspec.structs.replace(redactor.redact(Recording(**fields)), environ=environ)
@@ -328,6 +344,11 @@ def _without_identity(recording: Recording, redactor: Redactor) -> Recording:
 def _redacted(argv: tuple[str, ...], redactor: Redactor) -> tuple[str, ...]:
     # A program's own text is not a path; changed, it would not be found again.
     return tuple(part if "\n" in part or " " in part else redactor.text(part) for part in argv)
+
+
+def _concise(path: str, data: bytes) -> bytes:
+    """Leave out a distribution's description, which follows the headers of its metadata: long, and read by nobody."""
+    return data.partition(b"\n\n")[0] + b"\n" if path.endswith(("/METADATA", "/PKG-INFO")) else data
 
 
 def _text(data: bytes) -> str | None:

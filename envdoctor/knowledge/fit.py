@@ -7,7 +7,7 @@ from typing import Literal
 
 from envdoctor.knowledge.load import Knowledge, code_runs
 from envdoctor.knowledge.tables import TorchRelease, TorchVariant
-from envdoctor.model.version import at_least, compare, major
+from envdoctor.model.version import at_least, compare, major, numbers
 
 # native: it holds machine code for the GPU. jit: only PTX, which a new enough driver compiles at the first start.
 # none: it has no code that runs. unknown: what it holds was not read, or sources disagree.
@@ -26,13 +26,28 @@ def driver_side(os: str) -> Side:
     return "windows" if os in ("windows", "wsl2") else "linux"
 
 
-def driver_runs(facts: Knowledge, cuda: str, driver: str, os: str) -> bool | None:
+def driver_floor(facts: Knowledge, cuda: str, os: str | None) -> str | None:
+    """Give the oldest driver that runs this CUDA; where the system is not known, the lower of the two floors.
+
+    From CUDA 11 on the floor is that of the major version (minor-version compatibility). `os` is linux, wsl2 or
+    windows. A driver below the lower floor is too old on either system, which is all that can be said of an unknown
+    one.
+    """
+    if os:
+        return facts.driver_floor(cuda, driver_side(os))
+    linux, windows = facts.driver_floor(cuda, "linux"), facts.driver_floor(cuda, "windows")
+    return min((floor for floor in (linux, windows) if floor), key=numbers, default=None)
+
+
+def driver_runs(facts: Knowledge, cuda: str, driver: str, os: str | None, *, offered: str | None = None) -> bool | None:
     """Tell whether a driver starts programs built with this CUDA; None: the floor is not known.
 
-    From CUDA 11 on the floor is that of the major version (minor-version compatibility). `os` is linux,
-    wsl2 or windows.
+    `offered` is the newest CUDA that the driver itself names. Where that covers the program's CUDA, it decides: some
+    drivers are below the floor of their own CUDA family (450.36.06 runs CUDA 11.0).
     """
-    floor = facts.driver_floor(cuda, driver_side(os))
+    if offered and at_least(offered, cuda):
+        return True
+    floor = driver_floor(facts, cuda, os)
     return None if floor is None else at_least(driver, floor)
 
 
@@ -58,6 +73,18 @@ def driver_knows(facts: Knowledge, driver: str, capability: str) -> bool | None:
     too_old = row.first_driver is not None and branch < row.first_driver
     too_new = row.last_driver is not None and branch > row.last_driver
     return not (too_old or too_new)
+
+
+def branch_offers(facts: Knowledge, driver: str) -> str | None:
+    """Give the CUDA of a driver's branch; None where the branch may be newer than every one known."""
+    newer = any(row.branch > major(driver) for row in facts.driver_branches)
+    return facts.driver_cuda(driver) if newer else None
+
+
+def last_branch(facts: Knowledge, capabilities: Iterable[str]) -> int | None:
+    """Give the newest driver branch that still knows all these GPUs; None: no end of any of them is known."""
+    rows = (facts.architecture(each) for each in capabilities)
+    return min((row.last_driver for row in rows if row and row.last_driver), default=None)
 
 
 def machine_code(variant: TorchVariant, os: str, arch: str) -> tuple[tuple[str, ...], tuple[str, ...]] | None:

@@ -8,16 +8,27 @@ from envdoctor.knowledge.load import Knowledge
 from envdoctor.knowledge.tables import GpuModel
 
 # Words that people leave out or add; they do not tell two cards apart.
-_NOISE = re.compile(r"\b(nvidia|amd|intel|geforce|radeon|graphics|gpu)\b")
+_NOISE = re.compile(r"\b(nvidia|amd|intel|geforce|radeon|instinct|graphics|gpu)\b")
 
 
 def gpu_named(facts: Knowledge, name: str) -> GpuModel | None:
-    """Find a GPU by what NVML prints, or by what people write: "rtx 3060", "GTX1050Ti", "T4"; None: not known."""
+    """Find a GPU by what NVML prints, or by what people write: "rtx 3060", "GTX1050Ti", "T4"; None: not known.
+
+    A family's name ("H100", "V100") will do where all its cards are the same to a build; the first of them is given.
+    """
     for row in facts.gpus:
         if re.search(row.pattern, name):
             return row
     wanted = _plain(name)
-    return next((row for row in facts.gpus if _plain(row.name) == wanted), None) if wanted else None
+    if not wanted:
+        return None
+    exact = next((row for row in facts.gpus if _plain(row.name) == wanted), None)
+    if exact is not None:
+        return exact
+    family = [row for row in facts.gpus if _plain(row.name).startswith(wanted)]
+    alike = len({(row.vendor, row.capability, row.target) for row in family}) == 1
+    # One letter or number is no name: "4" would be a family of its own.
+    return family[0] if alike and len(wanted) > 2 else None
 
 
 def gpus_like(facts: Knowledge, name: str) -> tuple[str, ...]:

@@ -26,6 +26,14 @@ class Gap(Record):
     detail: str
 
 
+class Setting(Record):
+    """A line of a configuration file, or a variable that stands for one."""
+
+    name: str  # index-url, wsl2.memory
+    value: str
+    source: str  # the file, or the variable
+
+
 class Wsl(Record):
     """Windows Subsystem for Linux."""
 
@@ -35,6 +43,10 @@ class Wsl(Record):
     libraries: tuple[str, ...] = ()  # file names in /usr/lib/wsl/lib
     on_loader_path: bool | None = None  # ld.so.cache or LD_LIBRARY_PATH names that folder
     gpu_enabled: bool = True  # [gpu] enabled of /etc/wsl.conf
+    libcuda_linked: bool | None = None  # libcuda.so.1 of that folder is a symbolic link; None: not there, or not looked
+    settings: tuple[Setting, ...] | None = None  # of .wslconfig, "wsl2.memory"; None: not found from here
+    settings_faults: tuple[str, ...] = ()  # lines of .wslconfig that WSL does not understand
+    drive_free_bytes: int | None = None  # of the Windows drive C, which usually holds the virtual disk
 
 
 class Container(Record):
@@ -59,6 +71,12 @@ class System(Record):
     virtual: bool | None = None  # a hypervisor is underneath
     secure_boot: bool | None = None
     jetson: str | None = None  # model of an NVIDIA Jetson board
+    jetpack: int | None = None  # major version, from the release of its Linux (R36 is JetPack 6)
+    laptop: bool | None = None  # by the chassis that the firmware names
+    graphics_mode: str | None = None  # of a laptop with two GPUs: on, off, on-demand (/etc/prime-discrete)
+    translated: bool | None = None  # this process is translated from x86 to ARM (Rosetta)
+    iommu_passthrough: bool | None = None  # the kernel was started with iommu=pt
+    missing_runtime: tuple[str, ...] | None = None  # DLLs of the Visual C++ runtime that System32 lacks
 
 
 class Cpu(Record):
@@ -70,12 +88,24 @@ class Cpu(Record):
     affinity: int | None = None  # processors this process may run on
     quota: float | None = None  # processors' worth of time granted by cgroups; None: no limit
     features: tuple[str, ...] | None = None  # avx, avx2, avx512f, avx512_vnni, amx_tile …; None: not an x86 flag list
+    governor: str | None = None  # of the first processor: performance, powersave, schedutil …; None: no cpufreq
+    scaling_driver: str | None = None  # intel_pstate, amd-pstate-epp, acpi-cpufreq …
+    numa_nodes: tuple[int, ...] | None = None  # nodes whose processors this process may use; None: not looked
 
     @property
     def usable(self) -> float | None:
         """Processors' worth of time that are really granted."""
         granted = [float(n) for n in (self.logical, self.affinity, self.quota) if n is not None]
         return min(granted) if granted else None
+
+
+class Limits(Record):
+    """What one process, or its cgroup, may take; None: no limit. The record is missing where nobody looked."""
+
+    open_files: int | None = None
+    processes: int | None = None  # the tighter of the account's and the cgroup's
+    locked_bytes: int | None = None
+    stack_bytes: int | None = None
 
 
 class Memory(Record):
@@ -87,6 +117,10 @@ class Memory(Record):
     swap_bytes: int | None = None
     shm_bytes: int | None = None  # size of /dev/shm
     shm_free_bytes: int | None = None
+    oom_kills: int | None = None  # processes the kernel ended for lack of memory, in this cgroup or since the start
+    huge_pages: str | None = None  # transparent huge pages: always, madvise, never
+    reserved_huge_bytes: int | None = None  # set aside for huge pages and free
+    limits: Limits | None = None
 
     @property
     def effective_bytes(self) -> int:
@@ -98,12 +132,15 @@ class Disk(Record):
     """A file system that the work needs."""
 
     path: str
-    purposes: tuple[str, ...]  # environment, cache, temporary, home
+    purposes: tuple[str, ...]  # environment, cache (pip's), temporary, home, models (Hugging Face's cache)
     device: str | None = None
     filesystem: str | None = None
     total_bytes: int | None = None
     free_bytes: int | None = None  # for an ordinary user
     kind: Literal["hdd", "sata-ssd", "nvme", "network", "virtual"] | None = None
+    files_total: int | None = None  # inodes; None or 0: the file system has no fixed number
+    files_free: int | None = None
+    noexec: bool | None = None  # mounted so that nothing on it can be run or loaded
 
 
 class Mig(Record):
@@ -119,6 +156,44 @@ class GpuProcess(Record):
 
     pid: int
     memory_bytes: int | None = None
+
+
+class GpuHealth(Record):
+    """How a card is and what holds it back, as NVML says; None where it does not say (laptops, WSL, old drivers)."""
+
+    compute_mode: Literal["default", "exclusive-thread", "prohibited", "exclusive-process"] | None = None
+    persistence: bool | None = None
+    ecc_uncorrected: int | None = None  # memory errors since the driver was loaded
+    ecc_uncorrected_ever: int | None = None
+    pages_pending: bool | None = None  # memory pages wait for a reset to be retired (before Ampere)
+    remap_pending: bool | None = None  # memory rows wait for a reset to be replaced
+    remap_failed: bool | None = None
+    held_back: int | None = None  # reasons for lower clocks that stood in every sample, as NVML's bits
+    temperature: int | None = None  # degrees Celsius
+    power_limit_watts: float | None = None  # what the card keeps to now
+    power_default_watts: float | None = None
+    link_width: int | None = None  # lanes
+    link_width_max: int | None = None  # what card and slot can do together
+    recovery: int | None = None  # field 230: 0 none, 1 reset, 2 restart, 3 drain, 4 drain and reset, 5 IMEX
+    fabric: int | None = None  # state of the NVLink fabric: 1 not started, 2 in progress, 3 completed
+
+
+class Xid(Record):
+    """A fault that the NVIDIA driver wrote into the kernel's log since the start."""
+
+    code: int
+    bus_id: str | None = None
+    count: int = 1
+
+
+class DeviceFile(Record):
+    """A device file through which programs reach a GPU."""
+
+    path: str
+    mode: int | None = None  # permission bits
+    group: str | None = None  # name of its group, or the number where it has none
+    member: bool | None = None  # /etc/group lists this account in it
+    refused: str | None = None  # EACCES, EPERM: this process may not open it; None: it may
 
 
 class Gpu(Record):
@@ -145,6 +220,9 @@ class Gpu(Record):
     lost: bool = False  # NVML says 15, or the bus reads all ones while powered
     integrated: bool = False
     nvml_error: int | None = None  # return code that kept NVML from describing this card
+    health: GpuHealth | None = None
+    numa_node: int | None = None  # None: the firmware does not say, or there is one node only
+    mig_uuids: tuple[str, ...] | None = None  # of its MIG instances
 
 
 class Driver(Record):
@@ -166,6 +244,16 @@ class Driver(Record):
     cuda: str | None = None  # highest CUDA this driver offers, "12.8"
     libcuda_path: str | None = None  # libcuda.so.1 that the loader finds, resolved
     libcuda_version: str | None = None
+    copies: tuple[str, ...] = ()  # further files that answer to libcuda.so.1 or libnvidia-ml.so.1, resolved
+    uvm: bool | None = None  # the kernel offers nvidia-uvm, which CUDA needs and nvidia-smi does not
+    modprobe: bool | None = None  # the helper nvidia-modprobe is there, which makes up for both
+    nvswitch: bool | None = None  # GPUs are joined by NVSwitch (/dev/nvidia-nvswitchctl)
+    fabric_manager: bool | None = None  # nv-fabricmanager runs
+    fabric_manager_version: str | None = None  # of the installed package
+    persistenced: bool | None = None  # nvidia-persistenced runs
+    display_server: bool | None = None  # X or Wayland runs and keeps the driver loaded
+    xids: tuple[Xid, ...] | None = None  # None: the kernel's log was not read
+    wants_open_module: bool | None = None  # the log says that a card needs the other module flavour
 
 
 class Toolkit(Record):
@@ -175,6 +263,15 @@ class Toolkit(Record):
     version: str | None = None
     nvcc: str | None = None
     found_by: tuple[str, ...] = ()  # CUDA_HOME, CUDA_PATH, PATH, /usr/local/cuda, conda, pip
+    gcc_limit: int | None = None  # newest major version of gcc that its header crt/host_config.h admits
+
+
+class Compiler(Record):
+    """A C compiler that PATH finds."""
+
+    name: Literal["gcc", "clang", "cc"]
+    path: str
+    version: int | None = None  # major
 
 
 class Library(Record):
@@ -213,6 +310,15 @@ class Framework(Record):
     gpu_build: bool | None = None
 
 
+class Extension(Record):
+    """A compiled package that was made for one torch: flash-attn, xformers, bitsandbytes."""
+
+    package: str  # normalised distribution name
+    tags: str | None = None  # the wheel's file name, where pip noted what it was installed from
+    cudart: str | None = None  # major of the CUDA runtime its library needs
+    cuda_builds: tuple[str, ...] | None = None  # bitsandbytes: 118, 124 … of its libraries; None: not looked
+
+
 class PythonEnv(Record):
     """The Python environment that is being judged; never envdoctor's own."""
 
@@ -231,6 +337,13 @@ class PythonEnv(Record):
     path_prefix: str | None = None  # prefix that the first python on PATH belongs to
     packages: tuple[Package, ...] = ()
     frameworks: tuple[Framework, ...] = ()
+    leftovers: tuple[str, ...] = ()  # names in its site folders that begin with ~
+    without_record: tuple[str, ...] = ()  # watched distributions of pip's or uv's without RECORD
+    damaged: tuple[str, ...] = ()  # libraries that a RECORD lists and that are missing or have another size
+    headers: bool | None = None  # Python.h is there, which compiling extensions needs; None: not looked
+    home_missing: str | None = None  # folder of the base Python that pyvenv.cfg names and that is gone
+    local_modules: tuple[str, ...] = ()  # files in the working folder that hide an installed module
+    extensions: tuple[Extension, ...] = ()
 
     def package(self, name: str) -> Package | None:
         """Give the first distribution of that normalised name, or None."""
@@ -246,6 +359,35 @@ class Variable(Record):
 
     name: str
     value: str
+    missing: str | None = None  # a path in the value where nothing stands
+
+
+class Cdi(Record):
+    """A CDI description of GPUs for containers."""
+
+    path: str
+    driver: str | None = None  # release of the libcuda it names
+
+
+class Docker(Record):
+    """A container engine on this machine, and what hands GPUs to its containers."""
+
+    engine: bool = False  # dockerd's socket or program is here
+    snap: bool = False
+    podman: bool = False
+    desktop: bool = False  # Docker Desktop, which brings its own GPU support
+    toolkit: bool = False  # nvidia-ctk or nvidia-container-cli is installed
+    runtimes: tuple[str, ...] | None = None  # of daemon.json; None: there is no such file
+    fault: str | None = None  # why daemon.json cannot be read as JSON
+    cdi_feature: bool | None = None
+    cdi: tuple[Cdi, ...] = ()
+
+
+class Pip(Record):
+    """How pip is set up by files and variables, the one that counts first."""
+
+    settings: tuple[Setting, ...] = ()
+    missing: tuple[str, ...] = ()  # files that settings name and that are not there
 
 
 class Problem(Record):
@@ -284,6 +426,10 @@ class Snapshot(Record):
     pythons: tuple[PythonEnv, ...] = ()
     variables: tuple[Variable, ...] = ()
     problems: tuple[Problem, ...] = ()
+    devices: tuple[DeviceFile, ...] = ()
+    compilers: tuple[Compiler, ...] | None = None  # None: nobody looked
+    docker: Docker | None = None
+    pip: Pip | None = None
     gaps: tuple[Gap, ...] = ()
     origins: dict[str, str] = {}
 

@@ -73,7 +73,7 @@ class Stack(Record):
     conda_packages: dict[str, str]  # name -> conda match; empty: conda-forge has no such stack
     pip_command: tuple[str, ...]
     base_image: str
-    image_python: str | None = None  # Python that the image brings; where it differs, the stack's must be added
+    image_python: str | None = None  # Python that the image brings: the stack's, or another that has wheels
     min_driver: MinDriver | None = None
     conda_note: str | None = None  # why the conda stack differs, or why there is none
 

@@ -16,6 +16,7 @@ from envdoctor.probes.mounts import Mount, below
 from envdoctor.probes.mounts import read as read_mounts
 
 GROUPS = "/proc/self/cgroup"
+_VMSTAT = "/proc/vmstat"
 # Version 1 says "no limit" with the largest page-aligned number, 9223372036854771712; no machine has 2**60 bytes.
 _NO_LIMIT = 1 << 60
 
@@ -105,6 +106,41 @@ def cpu_quota(host: Host) -> Granted | None:
         if quota_text and period_text:
             found.append((parse_share(quota_text, period_text), f"{folder}/cpu.cfs_quota_us"))
     return _tightest(found)
+
+
+def pids_limit(host: Host) -> Granted | None:
+    """Give the smallest number of processes and threads that a group may have; None: no limit."""
+    folders = (*_folders(host, ""), *_folders(host, "pids"))
+    texts = [(read_text(host, f"{folder}/pids.max"), f"{folder}/pids.max") for folder in folders]
+    return _tightest((int(text) if text and text.isdigit() else None, path) for text, path in texts)
+
+
+def oom_kills(host: Host) -> Granted | None:
+    """Count what the kernel ended in this process's own group for lack of memory; None: the group does not count.
+
+    Outside of any group of its own the machine's count stands for it.
+    """
+    for folder in _folders(host, "")[:1]:
+        if (count := _count(read_text(host, f"{folder}/memory.events"))) is not None:
+            return Granted(count, f"{folder}/memory.events")
+    for folder in _folders(host, "memory")[:1]:
+        if (count := _count(read_text(host, f"{folder}/memory.oom_control"))) is not None:
+            return Granted(count, f"{folder}/memory.oom_control")
+    count = _count(read_text(host, _VMSTAT))
+    return None if count is None else Granted(count, _VMSTAT)
+
+
+def _count(text: str | None) -> int | None:
+    r"""Read the line oom_kill.
+
+    >>> _count("oom 3\noom_kill 2\noom_group_kill 0\n")
+    2
+    """
+    for line in (text or "").splitlines():
+        name, _, number = line.partition(" ")
+        if name == "oom_kill" and number.isdigit():
+            return int(number)
+    return None
 
 
 def _bytes(host: Host, path: str) -> tuple[int | None, str]:

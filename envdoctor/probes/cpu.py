@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from envdoctor.host import Host
+from envdoctor.host import Host, names
 from envdoctor.host import text as read_text
 from envdoctor.model.snapshot import Cpu, Snapshot
 from envdoctor.probes import Place, Probe, cgroup
@@ -10,6 +10,8 @@ from envdoctor.probes.partial import Gaps
 from envdoctor.probes.virtual import CPUINFO, FIRST_PROCESSOR, first, words
 
 _ONLINE = "/sys/devices/system/cpu/online"
+_FREQUENCY = "/sys/devices/system/cpu/cpu0/cpufreq"
+_NODES = "/sys/devices/system/node"
 _X86 = ("x86_64", "amd64", "i386", "i686")
 # Instructions that decide whether a framework's binary runs at all (avx), and how fast a CPU computes without a GPU.
 FEATURES = (
@@ -63,6 +65,9 @@ def read(host: Host, place: Place | None) -> Snapshot:
             affinity=host.affinity(),
             quota=share.value if share else None,
             features=cpu.features,
+            numa_nodes=gaps.ask("cpu.numa_nodes", lambda: _numa(host)),
+            governor=gaps.ask("cpu.governor", lambda: read_text(host, f"{_FREQUENCY}/scaling_governor", 64)) or None,
+            scaling_driver=gaps.ask("cpu.scaling_driver", lambda: read_text(host, f"{_FREQUENCY}/scaling_driver", 64)),
         ),
         gaps=tuple(gaps.found),
         origins={
@@ -70,6 +75,9 @@ def read(host: Host, place: Place | None) -> Snapshot:
             "cpu.logical": source,
             "cpu.affinity": "sched_getaffinity",
             "cpu.quota": share.source if share else cgroup.GROUPS,
+            "cpu.numa_nodes": f"{_NODES}, /proc/self/status",
+            "cpu.governor": f"{_FREQUENCY}/scaling_governor",
+            "cpu.scaling_driver": f"{_FREQUENCY}/scaling_driver",
         },
     )
 
@@ -106,6 +114,29 @@ def count(online: str) -> int:
         low, dash, high = part.partition("-")
         total += int(high if dash else low) - int(low) + 1
     return total
+
+
+def processors(listed: str) -> set[int]:
+    """Give the processors of a list of ranges.
+
+    >>> sorted(processors("0-2,8"))
+    [0, 1, 2, 8]
+    """
+    found: set[int] = set()
+    for part in listed.strip().split(","):
+        low, dash, high = part.partition("-")
+        if low:
+            found.update(range(int(low), int(high if dash else low) + 1))
+    return found
+
+
+def _numa(host: Host) -> tuple[int, ...] | None:
+    """Give the memory nodes whose processors this process may use; None: the machine has one node only."""
+    nodes = [int(name[4:]) for name in names(host, _NODES) if name.startswith("node") and name[4:].isdigit()]
+    if len(nodes) < 2:
+        return None
+    allowed = processors(first(read_text(host, "/proc/self/status") or "", "Cpus_allowed_list") or "")
+    return tuple(n for n in sorted(nodes) if allowed & processors(read_text(host, f"{_NODES}/node{n}/cpulist") or ""))
 
 
 def _logical(host: Host) -> tuple[int | None, str]:

@@ -66,6 +66,7 @@ def places(environ: Mapping[str, str], place: Place | None) -> dict[str, str]:
         "cache": environ.get("PIP_CACHE_DIR") or (f"{caches}/pip" if caches else ""),
         "temporary": environ.get("TMPDIR") or "/tmp",  # noqa: S108  read, not written
         "home": home,
+        "models": environ.get("HF_HUB_CACHE") or environ.get("HF_HOME") or (f"{caches}/huggingface" if caches else ""),
     }
     return {purpose: path for purpose, path in found.items() if path.startswith("/")}
 
@@ -84,6 +85,9 @@ def _measure(host: Host, path: str, mounted: tuple[Mount, ...], guest: bool | No
         total_bytes=space.total_bytes,
         free_bytes=space.free_bytes,
         kind=_kind(host, mount, guest) if mount else None,
+        files_total=space.files_total,
+        files_free=space.files_free,
+        noexec="noexec" in mount.flags.split(",") if mount else None,
     )
     return space.device, disk
 

@@ -22,6 +22,7 @@ class Mount(NamedTuple):
     filesystem: str
     source: str
     options: str  # of the file system itself: lowerdir=…, or the controllers of a cgroup hierarchy
+    flags: str = ""  # of this mount: rw,nosuid,noexec
 
 
 def parse(text: str) -> tuple[Mount, ...]:
@@ -39,7 +40,15 @@ def parse(text: str) -> tuple[Mount, ...]:
         if dash and len(before) >= 6 and len(after) >= 2:
             options = after[2] if len(after) > 2 else ""
             mounts.append(
-                Mount(before[2], _plain(before[3]), _plain(before[4]), after[0], _plain(after[1]), _plain(options))
+                Mount(
+                    device=before[2],
+                    root=_plain(before[3]),
+                    point=_plain(before[4]),
+                    filesystem=after[0],
+                    source=_plain(after[1]),
+                    options=_plain(options),
+                    flags=before[5],
+                )
             )
     return tuple(mounts)
 

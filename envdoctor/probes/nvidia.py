@@ -39,6 +39,8 @@ def _read(host: Host, place: Place | None) -> Snapshot:
     wsl = "microsoft" in host.uname()[1].lower() or host.kind("/dev/dxg") == "character"
     if not (cards or nvml_path or nvidia_module.loaded(host) or _nodes(host) or (wsl and libcuda_path)):
         return Snapshot(origins={"driver": f"{pci.BUS}, {nvidia_module.MODULE}, {_NVML}"})
+    from envdoctor.probes import device_files, nvidia_services  # most machines have no NVIDIA card
+
     gaps = Gaps("nvidia")
     answer, why = _ask(host, nvml_path)
     told = answer or (_nvidia_smi(host) if why and why[0] in ("not-reported", "crashed") else None)
@@ -52,12 +54,17 @@ def _read(host: Host, place: Place | None) -> Snapshot:
         nvml=answer.status if answer else None,
         cuda=told.cuda if told else None,
     )
+    driver = nvidia_services.complete(host, driver, gaps, bare=not wsl and host.kind("/.dockerenv") is None)
+    # Where NVML answers, the files can be opened; where it does not, it is asked what keeps programs out.
+    files = device_files.describe(host, nvidia_services.paths(driver), opened=bool(answer and answer.status))
     if why:
         _note_silence(gaps, why, answer, driver, gpus)
         bus_hidden = wsl or host.kind(pci.BUS) != "directory"
         if len(gpus) < ((answer.count if answer else None) or (1 if bus_hidden else 0)):
             gaps.note("gpus", *why)  # there are, or may be, cards that neither NVML nor the bus describes
-    return Snapshot(driver=driver, gpus=gpus, gaps=tuple(gaps.found), origins=_origins(seen, answer, told))
+    return Snapshot(
+        driver=driver, gpus=gpus, devices=files, gaps=tuple(gaps.found), origins=_origins(seen, answer, told)
+    )
 
 
 def _ask(host: Host, path: str | None) -> tuple[NvmlAnswer | None, _Why | None]:
@@ -102,7 +109,7 @@ def _nvidia_smi(host: Host) -> NvmlAnswer | None:
     program = next(commands.found(host, "nvidia-smi"), _WSL_SMI if host.executable(_WSL_SMI) else None)
     if program is None:
         return None
-    from envdoctor.probes import nvidia_smi  # seldom needed
+    from envdoctor.formats import nvidia_smi  # seldom needed
 
     try:
         return nvidia_smi.parse(host.run((program,), host.patience).stdout)
@@ -171,6 +178,7 @@ def _gpu(host: Host, told: NvmlGpu | None, card: pci.Device | None, known: nvidi
         pci_id=card.pci_id if card else None,
         bound_driver=card.driver if card else None,
         power_state=card.power_state if card else None,
+        numa_node=card.numa_node if card else None,
         lost=card.gone if card else False,
     )
     if told is None:
@@ -189,6 +197,8 @@ def _gpu(host: Host, told: NvmlGpu | None, card: pci.Device | None, known: nvidi
         free_bytes=told.free_bytes,
         reserved_bytes=told.reserved_bytes,
         display_active=told.display_active,
+        health=told.health,
+        mig_uuids=told.mig_uuids,
         mig=None
         if told.mig_enabled is None
         else Mig(enabled=told.mig_enabled, pending=bool(told.mig_pending), instances=told.mig_instances),
@@ -221,12 +231,21 @@ def _origins(seen: Driver, answer: NvmlAnswer | None, told: NvmlAnswer | None) -
         "driver.libcuda_path": "loader search for libcuda.so.1",
         "driver.libcuda_version": "name of the file that libcuda.so.1 leads to",
         "driver.cuda": asked,
+        "driver.copies": "loader search for libcuda.so.1 and libnvidia-ml.so.1",
+        "driver.uvm": "/proc/devices",
+        "driver.nvswitch": "/dev",
+        "driver.fabric_manager": "/run/nvidia-fabricmanager",
+        "driver.fabric_manager_version": "/var/lib/dpkg/status",
+        "driver.persistenced": "/run/nvidia-persistenced",
+        "driver.xids": "dmesg",
+        "driver.wants_open_module": "dmesg",
+        "devices": "/dev",
         "gpus": f"{asked}, {pci.BUS}" if told else pci.BUS,
         "gpus.bound_driver": pci.BUS,
         "gpus.power_state": pci.BUS,
         "gpus.pci_id": pci.BUS,
     }
-    for field in (*_TOLD_BY_NVML, "free_bytes", "display_active", "nvml_error"):
+    for field in (*_TOLD_BY_NVML, "free_bytes", "display_active", "nvml_error", "health", "mig_uuids"):
         origins[f"gpus.{field}"] = asked if told else "not reported"
     return origins
 

@@ -23,6 +23,7 @@ class Device(Record):
     device: str  # 2504
     driver: str | None  # kernel driver that holds it
     power_state: str | None  # D0, D3cold; None: the kernel does not say
+    numa_node: int | None  # None: the firmware does not say
     gone: bool  # powered, yet every read gives ones: it has fallen off the bus
 
     @property
@@ -54,8 +55,14 @@ def _devices(host: Host, vendors: tuple[str, ...], kinds: tuple[str, ...]) -> It
             device=_hex(host, f"{folder}/device"),
             driver=None if driver == "driver" else driver,  # no link: nothing holds it
             power_state=power,
+            numa_node=_node(host, folder),
             gone=power == "D0" and _reads_ones(host, folder),
         )
+
+
+def _node(host: Host, folder: str) -> int | None:
+    number = text(host, f"{folder}/numa_node", 64) or ""
+    return int(number) if number.isdigit() else None  # -1: not known
 
 
 def _reads_ones(host: Host, folder: str) -> bool:

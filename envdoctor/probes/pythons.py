@@ -7,7 +7,7 @@ from typing import Any, cast
 from envdoctor.host import Host, names
 from envdoctor.model.snapshot import PythonEnv, Snapshot
 from envdoctor.model.version import minor
-from envdoctor.probes import Place, Probe, commands, distributions, frameworks, prefixes
+from envdoctor.probes import Place, Probe, commands, distributions, frameworks, installation, prefixes
 from envdoctor.probes.partial import Gaps
 
 
@@ -36,10 +36,21 @@ def read(host: Host, place: Place | None) -> Snapshot:
         path_prefix=_path_prefix(host, place),
         packages=packages,
         frameworks=found,
+        leftovers=gaps.ask("pythons[0].leftovers", lambda: installation.leftovers(host, place)) or (),
+        without_record=gaps.ask("pythons[0].without_record", lambda: installation.without_record(host, place, packages))
+        or (),
+        damaged=gaps.ask("pythons[0].damaged", lambda: installation.damaged(host, place)) or (),
+        headers=gaps.ask("pythons[0].headers", lambda: installation.headers(host, place)),
+        home_missing=gaps.ask("pythons[0].home_missing", lambda: installation.home_missing(host, place)),
+        local_modules=gaps.ask("pythons[0].local_modules", lambda: installation.local_modules(host)) or (),
+        extensions=gaps.ask("pythons[0].extensions", lambda: installation.extensions(host, packages)) or (),
     )
     origins = {
         "pythons": place.executable,
         "pythons.selected_by": place.selected_by,
+        "pythons.home_missing": "pyvenv.cfg",
+        "pythons.local_modules": "names in the working folder",
+        "pythons.damaged": "RECORD of each distribution",
         "pythons.packages": "metadata in " + ", ".join(place.site_dirs),
         **read_from,
     }

@@ -5,16 +5,18 @@ from __future__ import annotations
 import posixpath
 import re
 from functools import partial
+from typing import Literal
 
 import msgspec
 
 from envdoctor.host import Host, names, text
-from envdoctor.model.snapshot import Snapshot, Toolkit
+from envdoctor.model.snapshot import Compiler, Snapshot, Toolkit
 from envdoctor.model.version import minor
 from envdoctor.probes import Place, Probe, commands, distributions
 from envdoctor.probes.partial import Gaps
 
 # Debian's compiler is in the last one and its headers in /usr/include.
+_COMPILERS: tuple[Literal["gcc", "clang", "cc"], ...] = ("gcc", "clang", "cc")
 FOLDERS = ("/opt/cuda", "/usr/lib/cuda", "/usr/lib/nvidia-cuda-toolkit")
 
 
@@ -32,13 +34,24 @@ def read(host: Host, place: Place | None) -> Snapshot:
             if label not in labels:
                 labels.append(label)
     toolkits = tuple(
-        Toolkit(path=path, version=_version(host, path, nvcc, gaps), nvcc=nvcc, found_by=tuple(labels))
+        Toolkit(
+            path=path,
+            version=_version(host, path, nvcc, gaps),
+            nvcc=nvcc,
+            found_by=tuple(labels),
+            gcc_limit=gaps.ask("toolkits.gcc_limit", partial(_gcc_limit, host, path)) if nvcc else None,
+        )
         for path, (nvcc, labels) in found.items()
     )
-    return Snapshot(toolkits=toolkits, gaps=tuple(gaps.found), origins={"toolkits": "files of the toolkit"})
+    return Snapshot(
+        toolkits=toolkits,
+        compilers=gaps.ask("compilers", lambda: _compilers(host)),
+        gaps=tuple(gaps.found),
+        origins={"toolkits": "files of the toolkit", "compilers": "PATH"},
+    )
 
 
-PROBE = Probe("toolkits", ("toolkits",), read)
+PROBE = Probe("toolkits", ("toolkits", "compilers"), read)
 
 _Candidates = list[tuple[str, str]]  # a folder, and what led to it
 
@@ -192,6 +205,35 @@ def _start(host: Host, header: str) -> bytes:
         return host.read(header, 1 << 16)
     except FileNotFoundError:
         return b""
+
+
+def _gcc_limit(host: Host, folder: str) -> int | None:
+    targets = _targets(host, folder)
+    for include in (f"{folder}/include", *((targets,) if targets else ()), "/usr/include"):
+        if content := text(host, f"{include}/crt/host_config.h", 1 << 16):
+            return parse_limit(content)
+    return None
+
+
+def parse_limit(header: str) -> int | None:
+    """Read the newest major version of gcc that nvcc's header admits; None: it names none.
+
+    >>> parse_limit("#if __GNUC__ > 13")
+    13
+    """
+    found = re.search(r"^\s*#if __GNUC__ > (\d+)", header, re.M)
+    return int(found.group(1)) if found else None
+
+
+def _compilers(host: Host) -> tuple[Compiler, ...]:
+    """Give the first gcc, clang and cc on PATH; the version as the file's name tells it: x86_64-linux-gnu-gcc-13."""
+    found = []
+    for name in _COMPILERS:
+        path = next(commands.found(host, name), None)
+        if path:
+            version = posixpath.basename(host.realpath(path)).rpartition("-")[2]
+            found.append(Compiler(name=name, path=path, version=int(version) if version.isdigit() else None))
+    return tuple(found)
 
 
 def parse_json(content: str) -> str | None:

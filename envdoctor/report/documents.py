@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -12,6 +12,12 @@ from envdoctor.model.onboarding import Onboarding
 from envdoctor.model.outcome import Outcome
 from envdoctor.model.snapshot import SCHEMA_VERSION, Snapshot
 from envdoctor.model.stack import Conflict, Plan
+
+if TYPE_CHECKING:
+    from datetime import date
+
+    from envdoctor.knowledge.catalogue import Summary
+    from envdoctor.knowledge.tables import Row
 
 
 def diagnosis(machine: Snapshot, judged: Diagnosis) -> str:
@@ -79,6 +85,22 @@ def onboarding(result: Onboarding) -> str:
             "not_checked": result.judged.not_checked,
         }
     )
+
+
+def tables(found: tuple[Summary, ...], today: date) -> str:
+    """Write which tables of knowledge there are and how old they are."""
+    return _pretty({"schema_version": SCHEMA_VERSION, "tables": [_aged(each, today) for each in found]})
+
+
+def rows(found: Summary, rows_: tuple[Row, ...], today: date) -> str:
+    """Write rows of a table, whole."""
+    return _pretty({"schema_version": SCHEMA_VERSION, "table": _aged(found, today), "rows": rows_})
+
+
+def _aged(found: Summary, today: date) -> dict[str, Any]:
+    from envdoctor.knowledge.age import days_since, is_old
+
+    return {**found._asdict(), "age_days": days_since(found.newest, today), "old": is_old(found.newest, today)}
 
 
 def _pretty(content: Any) -> str:

@@ -4,21 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from envdoctor.knowledge.fit import driver_side
+from envdoctor.knowledge.builds import Candidate, card_name, gpus_of
+from envdoctor.knowledge.fit import driver_floor, driver_side
 from envdoctor.knowledge.load import Knowledge
+from envdoctor.knowledge.ranking import best, covers
 from envdoctor.model.stack import Conflict, Plan, Reason, Request, Target
 from envdoctor.model.version import major, numbers
-from envdoctor.resolver.candidates import (
-    Candidate,
-    Rejected,
-    amd_gpus,
-    card_name,
-    goal_of,
-    judge,
-    nvidia_gpus,
-)
+from envdoctor.resolver.candidates import Rejected, goal_of, judge
 from envdoctor.resolver.conflict import conflict, minimal, why_none
-from envdoctor.resolver.ranking import best, covers
 from envdoctor.resolver.stacks import build_stack
 
 _XPU = "https://download.pytorch.org/whl/xpu"
@@ -41,7 +34,7 @@ def resolve(request: Request, target: Target, facts: Knowledge) -> Plan | Confli
         *_why_device(chosen, rejected, request, target, facts),
         *_why_release(chosen, fitting, rejected, request, facts),
         *_why_cuda(chosen, target, facts),
-        *_why_code(chosen, target, facts),
+        *_why_code(chosen, target),
         *(Reason(choice="not certain", because=doubt) for doubt in chosen.doubts),
         *built.reasons,
     )
@@ -60,7 +53,7 @@ def _why_device(
             because = f"driver {target.driver} is an NVIDIA driver; no GPU was named, so its generation was not judged"
         else:
             because = "no NVIDIA GPU was found or named: the stack is for another machine, or for a container"
-        yield Reason(choice=f"CUDA {chosen.build.cuda}", because=because)
+        yield Reason(choice="a CUDA build", because=because)
     elif goal != kind:
         accelerated = tuple(each for each in rejected if each.build.kind == goal)
         yield Reason(choice="the CPU build", because="no GPU build that fits this machine is published")
@@ -68,7 +61,7 @@ def _why_device(
     elif kind == "rocm":
         yield Reason(
             choice=chosen.build.tag,
-            because=f"it is built for {', '.join(card_name(gpu) for gpu in amd_gpus(target, facts))}; "
+            because=f"it is built for {', '.join(card_name(gpu) for gpu in gpus_of(target, 'amd'))}; "
             "ROCm's own kernel driver is needed",
             source=next(row.source for row in facts.rocm_indexes if row.tag == chosen.build.tag),
         )
@@ -122,7 +115,7 @@ def _why_cuda(chosen: Candidate, target: Target, facts: Knowledge) -> Iterator[R
     if cuda is None:
         return
     side = driver_side(target.os)
-    floor, family = facts.driver_floor(cuda, side), facts.cuda_family(cuda)
+    floor, family = driver_floor(facts, cuda, target.os), facts.cuda_family(cuda)
     source = family.source if family else None
     whose = "Windows driver" if side == "windows" else "driver"
     if target.driver is None:
@@ -142,11 +135,11 @@ def _why_cuda(chosen: Candidate, target: Target, facts: Knowledge) -> Iterator[R
     yield Reason(choice=f"CUDA {cuda}", because=because, source=source)
 
 
-def _why_code(chosen: Candidate, target: Target, facts: Knowledge) -> Iterator[Reason]:
+def _why_code(chosen: Candidate, target: Target) -> Iterator[Reason]:
     variant = chosen.build.variant
     if variant is None or chosen.build.kind != "cuda":
         return
-    for gpu in dict.fromkeys(nvidia_gpus(target, facts)):
+    for gpu in dict.fromkeys(gpus_of(target, "nvidia")):
         if gpu.capability is None or chosen.doubts:
             continue
         how = "PTX that the driver compiles at the first start" if chosen.jit else "machine code"

@@ -5,22 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from envdoctor.knowledge.builds import Candidate, gpus_of
 from envdoctor.knowledge.fit import code_serves, driver_runs
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.knowledge.tables import CondaBuild, CondaCuda, TorchRelease
 from envdoctor.model.stack import Request, Target
 from envdoctor.model.version import at_least, compare, minor, numbers
-from envdoctor.resolver.candidates import Candidate, nvidia_gpus, wants_cuda, wants_version
+from envdoctor.resolver.candidates import wants_cuda, wants_version
 
 _EMPTY_NOTE = "conda brings Python only, and pip brings the rest"
 
 
 class CondaStack(NamedTuple):
-    """What environment.yml asks of conda-forge, why, and where that is known from."""
+    """What environment.yml asks of conda-forge, and a word where that differs from the pip stack."""
 
     packages: dict[str, str]
     note: str | None
-    source: str | None
 
 
 class _Choice(NamedTuple):
@@ -39,9 +39,9 @@ def conda_stack(
     """
     build = candidate.build
     if build.kind == "rocm":
-        return CondaStack({}, f"conda-forge has no ROCm builds of pytorch; {_EMPTY_NOTE}.", None)
+        return CondaStack({}, f"conda-forge has no ROCm builds of pytorch; {_EMPTY_NOTE}.")
     if build.kind == "cuda" and target.arch == "aarch64":
-        return CondaStack({}, f"conda-forge's CUDA builds for aarch64 are not in the tables; {_EMPTY_NOTE}.", None)
+        return CondaStack({}, f"conda-forge's CUDA builds for aarch64 are not in the tables; {_EMPTY_NOTE}.")
     chosen = max(
         _choices(candidate, request, target, facts), key=lambda each: _preference(each, candidate), default=None
     )
@@ -49,7 +49,7 @@ def conda_stack(
         what = f"pytorch {build.release.version}" if request.framework_version else "pytorch"
         what += f" with CUDA {build.cuda}" if build.cuda else ""
         source = facts.conda_builds[0].source
-        return CondaStack({}, f"conda-forge has no {what} for this target; {_EMPTY_NOTE}.", source)
+        return CondaStack({}, f"conda-forge has no {what} for this target ({source}); {_EMPTY_NOTE}.")
     return _packages(chosen, candidate, python, numpy, target, facts)
 
 
@@ -84,7 +84,7 @@ def _runs(build: CondaCuda, target: Target, facts: Knowledge) -> bool:
         build.sm is not None
         and not _without_cudnn(gpu.capability, facts)
         and code_serves(facts, build.sm, build.ptx, gpu.capability, cuda=build.cuda, driver=target.driver) != "none"
-        for gpu in nvidia_gpus(target, facts)
+        for gpu in gpus_of(target, "nvidia")
         if gpu.capability
     )
 
@@ -135,7 +135,7 @@ def _packages(
         packages["cudnn"] = f"<{dropped}"
         notes.append(f"cuDNN stays below {dropped}, the first that no longer serves a GPU of this machine")
     note = "; ".join(notes)
-    return CondaStack(packages, f"{note[:1].upper()}{note[1:]}." if note else None, choice.row.source)
+    return CondaStack(packages, f"{note[:1].upper()}{note[1:]} ({choice.row.source})." if note else None)
 
 
 def _python(python: str, release: TorchRelease, notes: list[str]) -> str:
@@ -150,6 +150,6 @@ def _cudnn_limit(choice: _Choice, target: Target, facts: Knowledge) -> str | Non
     """Give the cuDNN that would be too new for a GPU of the target, where conda could pick it."""
     if choice.cuda is None or numbers(choice.cuda)[0] < 12:
         return None
-    rows = [facts.architecture(gpu.capability) for gpu in nvidia_gpus(target, facts) if gpu.capability]
+    rows = [facts.architecture(gpu.capability) for gpu in gpus_of(target, "nvidia") if gpu.capability]
     limits = [row.cudnn_dropped for row in rows if row and row.cudnn_dropped]
     return min(limits, key=numbers, default=None)

@@ -7,22 +7,12 @@ from itertools import combinations
 
 from msgspec.structs import replace
 
+from envdoctor.knowledge.builds import CONSTRAINTS, Build, Candidate, Constraint, Objection, candidate_of, pythons_for
 from envdoctor.knowledge.load import Knowledge
+from envdoctor.knowledge.ranking import rank
 from envdoctor.model.stack import Conflict, Reason, Request, Stack, Target
 from envdoctor.model.version import numbers
-from envdoctor.resolver.candidates import (
-    CONSTRAINTS,
-    Build,
-    Candidate,
-    Constraint,
-    Objection,
-    Rejected,
-    candidate_of,
-    goal_of,
-    judge,
-    pythons_for,
-)
-from envdoctor.resolver.ranking import rank
+from envdoctor.resolver.candidates import Rejected, goal_of, judge
 from envdoctor.resolver.stacks import build_stack
 
 _SHOWN = 3
@@ -178,10 +168,10 @@ def _relaxed(
     if "cuda" in dropped:
         wish = replace(wish, cuda="auto")
     near = [
-        candidate_of(each.build, wish, target, facts)
+        candidate_of(each.build, target, facts, wish.python)
         for each in rejected
         if {objection.constraint for objection in each.objections} <= set(dropped)
-        and pythons_for(each.build, wish, target)
+        and pythons_for(each.build, target, wish.python)
     ]
     near = [_nearest_python(each, request) if "python" in dropped else each for each in near]
     near.sort(key=lambda each: rank(each, target, facts), reverse=True)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from envdoctor.knowledge.builds import Build
 from envdoctor.knowledge.fit import wheel_glibc, wheel_pythons
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.knowledge.tables import CudaImage, Ubuntu
 from envdoctor.model.stack import Reason
 from envdoctor.model.version import at_least, minor, numbers
-from envdoctor.resolver.candidates import Build
 
 _LAYERS = "https://www.alibabacloud.com/help/doc-detail/2850550.html"
 _PYTHON_IMAGES = "https://hub.docker.com/_/python"
@@ -28,35 +28,23 @@ def cuda_pythons(build: Build, facts: Knowledge) -> tuple[str, ...]:
 def image_for(build: Build, python: str, arch: str, facts: Knowledge) -> tuple[str, str, Reason]:
     """Choose an image for a build and a Python: its tag, the Python it brings, and why.
 
-    torch's wheels carry CUDA themselves, so `base` is enough
-    (the driver comes from the host); `runtime` would bring a second copy.
+    torch's wheels carry CUDA themselves, so `base` is enough (the driver comes from the host); `runtime` would bring a
+    second copy. A CUDA image whose Ubuntu has a Python without wheels is of no use: a plain Python image serves then.
     """
     bases = _bases(build, facts)
     pythons = wheel_pythons(build.release, "linux", arch)
-    if not bases:
-        because = {
-            "cuda": f"no nvidia/cuda image of CUDA {build.cuda} is known; the wheel carries CUDA itself, and the "
-            "container toolkit brings the driver",
-            "rocm": "the wheel carries ROCm's libraries, and the host has the kernel driver",
-        }.get(build.kind, "without CUDA a plain Python image is enough")
+    with_wheels = [base for base in bases if base.ubuntu.python in pythons]
+    if not with_wheels:
         tag = slim(python)
-        return tag, python, Reason(choice=tag, because=because, source=_PYTHON_IMAGES)
-    chosen = max(
-        bases,
-        key=lambda base: (
-            base.ubuntu.python == python,
-            base.ubuntu.python in pythons,
-            numbers(base.ubuntu.version),
-            numbers(base.image.cuda),
-        ),
+        return tag, python, Reason(choice=tag, because=_why_slim(build, bases), source=_PYTHON_IMAGES)
+    image, ubuntu = max(
+        with_wheels,
+        key=lambda base: (base.ubuntu.python == python, numbers(base.ubuntu.version), numbers(base.image.cuda)),
     )
-    image, ubuntu = chosen
     because = f"the wheels carry CUDA's libraries, so the smallest flavour is enough; Ubuntu {ubuntu.version} brings "
     because += f"Python {ubuntu.python}"
     if ubuntu.python != python:
         because += f", not {python}: no image of CUDA {build.cuda} brings that one, so the Dockerfile's Python differs"
-        if ubuntu.python not in pythons:
-            because += f", and torch {build.release.version} has no wheels for it: Python {python} must be added"
     return image.tag, ubuntu.python, Reason(choice=image.tag, because=because, source=_LAYERS)
 
 
@@ -69,6 +57,20 @@ def slim(python: str) -> str:
     'python:3.12-slim-bookworm'
     """
     return f"python:{python}-slim-{'bookworm' if at_least(python, '3.7') else 'bullseye'}"
+
+
+def _why_slim(build: Build, bases: tuple[_Base, ...]) -> str:
+    carries = "the wheels carry CUDA themselves, and the container toolkit brings the driver"
+    if bases:
+        brought = sorted({base.ubuntu.python for base in bases}, key=numbers)
+        return (
+            f"the images of CUDA {build.cuda} bring Python {', '.join(brought)}, for which torch "
+            f"{build.release.version} has no wheels; {carries}"
+        )
+    return {
+        "cuda": f"no nvidia/cuda image of CUDA {build.cuda} is known; {carries}",
+        "rocm": "the wheel carries ROCm's libraries, and the host has the kernel driver",
+    }.get(build.kind, "without CUDA a plain Python image is enough")
 
 
 def _bases(build: Build, facts: Knowledge) -> tuple[_Base, ...]:

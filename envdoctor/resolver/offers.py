@@ -42,7 +42,8 @@ def alternatives(plan: Plan, facts: Knowledge, offered: Mapping[str, tuple[str, 
         same = variant == plan.stack.variant
         if not same and (variant == "cpu" or (plan.stack.variant == "cpu" and plan.target.gpus)):
             continue
-        wish = Request(cuda=cuda or "cpu", framework_version=public(version), python=plan.stack.python)
+        asked = plan.request.cuda if same else cuda or "cpu"
+        wish = Request(cuda=asked, framework_version=public(version), python=plan.request.python)
         fitting = resolve(wish, plan.target, facts)
         if isinstance(fitting, Conflict) or fitting.stack.variant != variant:
             continue
@@ -75,7 +76,10 @@ def _served(fitting: Plan, wanted: Plan, version: str, offered: Mapping[str, tup
         because=f"{wanted.stack.index_url} cannot be reached from here, or lacks "
         f"{wanted.stack.packages[stack.framework]}; your pip configuration offers {version}, which fits this machine",
     )
-    served = _changed(fitting, packages=packages, index_url=None, reasons=(*fitting.reasons, reason))
+    # What was chosen here in place of the wanted one is said by this reason; the resolver only did as it was told.
+    told = (stack.framework, *_COMPANIONS, "http")
+    kept = tuple(each for each in fitting.reasons if not each.choice.startswith(told))
+    served = _changed(fitting, packages=packages, index_url=None, reasons=(reason, *kept))
     return _without(served, lacking, f"your index has no build of it for {version}") if lacking else served
 
 

@@ -6,15 +6,14 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
+from envdoctor.knowledge.builds import Build, Candidate, gpus_of, torchaudio_for
+from envdoctor.knowledge.fit import wheel_pythons
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.stack import MinDriver, Reason, Request, Stack, Target
 from envdoctor.model.version import at_least, compare, numbers
-from envdoctor.resolver.candidates import Build, Candidate, nvidia_gpus
 from envdoctor.resolver.conda import conda_stack
 from envdoctor.resolver.images import cuda_pythons, image_for
-from envdoctor.resolver.ranking import settled_pythons
 
-_INDEX = "https://download.pytorch.org/whl"
 _PREVIOUS = "https://pytorch.org/get-started/previous-versions/"
 _NUMPY = "https://github.com/pytorch/pytorch/issues/132179"
 _NUMPY_WINDOWS = "https://github.com/pytorch/pytorch/issues/131668"
@@ -36,12 +35,10 @@ def build_stack(candidate: Candidate, request: Request, target: Target, facts: K
     packages, why_packages = _packages(build, target, facts)
     image, image_python, why_image = image_for(build, python, target.arch, facts)
     conda = conda_stack(candidate, python, packages["numpy"], request, target, facts)
-    index = None if target.os == "macos" else f"{_INDEX}/{build.tag}"
+    index = None if target.os == "macos" else build.index_url
     reasons = [why_python, *why_packages, why_image]
     if index:
         reasons.append(_why_index(build, target, index))
-    if conda.note:
-        reasons.append(Reason(choice="the conda packages", because=conda.note, source=conda.source))
     stack = Stack(
         framework="torch",
         framework_version=build.release.version,
@@ -70,7 +67,7 @@ def min_driver(candidate: Candidate, target: Target, facts: Knowledge) -> MinDri
     cuda = candidate.build.cuda
     if cuda is None:
         return None
-    rows = [facts.architecture(gpu.capability) for gpu in nvidia_gpus(target, facts) if gpu.capability]
+    rows = [facts.architecture(gpu.capability) for gpu in gpus_of(target, "nvidia") if gpu.capability]
     branches = [row.first_driver for row in rows if row and row.first_driver]
     if candidate.jit:
         branches += [row.branch for row in facts.driver_branches if at_least(row.cuda, cuda)][:1]
@@ -92,7 +89,7 @@ def _python(candidate: Candidate, request: Request, target: Target, facts: Knowl
     elif target.python in candidate.pythons:
         python, because = target.python or "", "it is the Python at hand, and torch has wheels for it"
     else:
-        settled = settled_pythons(candidate, target)
+        settled = _settled(candidate, target)
         python, because = settled[-1], f"{have}; the newest one is left out, because other packages follow later"
         # One version older is no loss where it makes the container's Python the same.
         in_image = [each for each in settled[-2:] if each in cuda_pythons(candidate.build, facts)]
@@ -105,6 +102,12 @@ def _python(candidate: Candidate, request: Request, target: Target, facts: Knowl
     return python, Reason(choice=f"Python {python}", because=because, source=release.source)
 
 
+def _settled(candidate: Candidate, target: Target) -> tuple[str, ...]:
+    """Leave out the newest Python a release has wheels for, whose other packages often lag; oldest first."""
+    newest = wheel_pythons(candidate.build.release, target.os, target.arch)[-1]
+    return tuple(python for python in candidate.pythons if python != newest) or candidate.pythons
+
+
 def _packages(build: Build, target: Target, facts: Knowledge) -> tuple[dict[str, str], list[Reason]]:
     release = build.release
     tag = f"+{build.tag}" if _is_tagged(build, target) else ""
@@ -112,8 +115,9 @@ def _packages(build: Build, target: Target, facts: Knowledge) -> tuple[dict[str,
     reasons = []
     if release.torchvision:
         packages["torchvision"] = release.torchvision + tag
-    if release.torchaudio and _has_audio(build, facts):
-        packages["torchaudio"] = release.torchaudio + tag
+    audio = torchaudio_for(build, facts)
+    if audio:
+        packages["torchaudio"] = audio + tag
     elif release.torchaudio:
         because = f"torchaudio {release.torchaudio}, the newest one, was published before there was a {build.tag} index"
         reasons.append(Reason(choice="no torchaudio", because=because, source=_PREVIOUS))
@@ -128,20 +132,6 @@ def _packages(build: Build, target: Target, facts: Knowledge) -> tuple[dict[str,
         source = _NUMPY if not release.numpy2 else _NUMPY_WINDOWS
         reasons.append(Reason(choice="numpy below 2", because=because, source=source))
     return packages, reasons
-
-
-def _has_audio(build: Build, facts: Knowledge) -> bool:
-    """Tell whether torchaudio was published for a build.
-
-    torchaudio 2.11.0 serves every later torch, but it was built once, for the variants of torch 2.11.0.
-    """
-    release = build.release
-    if release.torchaudio_pinned:
-        return True
-    same = facts.torch(release.torchaudio or "")
-    if same is None:
-        return False
-    return build.kind in ("mps", "cpu") or same.variant(build.tag) is not None or build.tag in same.rocm
 
 
 def _is_tagged(build: Build, target: Target) -> bool:

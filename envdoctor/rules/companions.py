@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from envdoctor.knowledge.builds import build_of
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.knowledge.tables import TorchRelease
-from envdoctor.knowledge.wheels import Wheel
 from envdoctor.model.finding import Fix, Severity
 from envdoctor.model.snapshot import Framework, Package, Snapshot
 from envdoctor.model.version import compare, major, minor, order, public, readable, released
@@ -257,8 +257,8 @@ def _together(machine: Snapshot, facts: Knowledge, framework: Framework) -> Fix:
         )
     tag = framework.version.partition("+")[2]
     index = f"{WHEELS}/{tag}" if tag and build_tag(framework) == tag else None
-    variant = row.variant(build_tag(framework) or "") if row else None
-    wanted = companions(machine, facts, Wheel(row, variant)) if row and variant else tuple(there)
+    build = build_of(row, build_tag(framework) or "") if row else None
+    wanted = companions(machine, facts, build) if build else tuple(there)
     commands = [pip_uninstall(machine, *there)]
     if wanted:
         commands.append(pip_install(machine, *wanted, index=index))

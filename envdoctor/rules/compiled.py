@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from envdoctor.knowledge.fit import machine_code
 from envdoctor.knowledge.load import Knowledge, code_runs
 from envdoctor.knowledge.tables import TorchVariant
+from envdoctor.knowledge.targets import target_of
 from envdoctor.model.finding import Certainty
 from envdoctor.model.snapshot import Framework, Snapshot
 from envdoctor.rules.installed import TORCH, build_tag, by_conda
-from envdoctor.rules.reinstall import Card, target
+from envdoctor.rules.reinstall import Card
 from envdoctor.rules.wording import listed
 
 
@@ -52,7 +54,7 @@ def code_of(framework: Framework, machine: Snapshot, facts: Knowledge) -> Code |
     python = machine.python
     if variant is None or variant.cuda is None or (python and by_conda(python, "torch")):
         return None
-    lists = _published(variant, machine)
+    lists = _published(variant, machine, facts)
     if lists is None:
         return None
     sm, ptx, sure = lists
@@ -71,15 +73,16 @@ def sm(cards: tuple[Card, ...]) -> str:
     return listed(dict.fromkeys(f"sm_{card.capability.replace('.', '')}" for card in cards))
 
 
-def _published(variant: TorchVariant, machine: Snapshot) -> tuple[tuple[str, ...], tuple[str, ...], bool] | None:
-    wish = target(machine, ())
+def _published(
+    variant: TorchVariant, machine: Snapshot, facts: Knowledge
+) -> tuple[tuple[str, ...], tuple[str, ...], bool] | None:
+    target = target_of(machine, facts)
     sure = variant.doubt is None and variant.ptx_doubt is None
-    if wish.arch == "aarch64":
-        return (variant.aarch64_sm, variant.aarch64_ptx, sure) if variant.aarch64_sm else None
-    if wish.os == "windows" and variant.windows_sm:
-        return variant.windows_sm, variant.windows_ptx, sure
-    # The Windows lists of some releases were not read; there the Linux list of the same build stands in.
-    return (variant.sm, variant.ptx, sure and wish.os != "windows") if variant.sm else None
+    code = machine_code(variant, target.os, target.arch)
+    if code is None and target.os == "windows":
+        # The Windows lists of some releases were not read; there the Linux list of the same build stands in.
+        code, sure = machine_code(variant, "linux", target.arch), False
+    return (*code, sure) if code and code[0] else None
 
 
 def _is_arch(text: str) -> bool:

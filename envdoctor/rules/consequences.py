@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 # No CUDA program can see a GPU, whatever the environment looks like.
-GPU_UNSEEN = ("HW000", "HW001", "HW010", "ENV001", "ENV002", "TORCH001", "TORCH003", "TORCH014")
+GPU_UNSEEN = ("HW000", "HW001", "HW010", "ENV001", "ENV002", "TORCH001", "TORCH003", "TORCH014", "TORCH016")
 
-# There is no running kernel driver, so nothing of the driver can be judged.
+# There is no running kernel driver, so nothing of the driver can be judged; except why it refuses to run (DRV010,
+# DRV011), which is nearer to the root than that it does not.
 DRIVER_SILENT = (
     "DRV006",
     "DRV007",
     "DRV008",
     "DRV009",
-    "DRV010",
-    "DRV011",
     "DRV012",
     "DRV013",
     "DRV014",

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from envdoctor.knowledge.fit import Side, driver_side
+from envdoctor.knowledge.builds import Build
+from envdoctor.knowledge.fit import driver_floor, driver_runs
 from envdoctor.knowledge.load import Knowledge
-from envdoctor.knowledge.queries import driver_floor, driver_starts
-from envdoctor.knowledge.wheels import Wheel, best_wheel
+from envdoctor.knowledge.targets import target_of
+from envdoctor.knowledge.wheels import best_wheel
 from envdoctor.model.finding import Fix
 from envdoctor.model.snapshot import Framework, Snapshot
 from envdoctor.model.version import at_least, compare, major, minor, public, readable
 from envdoctor.rules.compiled import code_of
 from envdoctor.rules.driver_packages import first_to_end, install_driver
 from envdoctor.rules.registry import Found, found, rule
-from envdoctor.rules.reinstall import cards, install_wheel, target
+from envdoctor.rules.reinstall import cards, install_wheel, target_with
 from envdoctor.rules.remedies import pip_install
 from envdoctor.rules.wording import card, listed
 
@@ -23,16 +24,16 @@ _COMPATIBILITY = "https://docs.nvidia.com/deploy/cuda-compatibility/minor-versio
 
 
 class Pair(NamedTuple):
-    """A driver and the CUDA of a framework, both readable, and whose driver numbers count (None: not known)."""
+    """A driver and the CUDA of a framework, both readable, and the system the driver is for (None: not known)."""
 
     driver: str
     offered: str | None
     framework: Framework
     cuda: str
-    side: Side | None
+    os: str | None
 
 
-def _pairs(machine: Snapshot) -> list[Pair]:
+def _pairs(machine: Snapshot, facts: Knowledge) -> list[Pair]:
     """Give the CUDA frameworks of the judged environment beside the driver; none where a compat libcuda lifts it."""
     driver, python, system = machine.driver, machine.python, machine.system
     version = readable(driver.version) if driver else None
@@ -40,9 +41,9 @@ def _pairs(machine: Snapshot) -> list[Pair]:
         return []
     if system is not None and (system.jetson or system.os not in ("linux", "windows")):
         return []  # a Jetson's driver has numbers of its own
-    side = driver_side("wsl2" if system.wsl else system.os) if system else None
+    os = target_of(machine, facts).os if system else None
     return [
-        Pair(version, readable(driver.cuda), each, cuda, side)
+        Pair(version, readable(driver.cuda) or facts.driver_cuda(version), each, cuda, os)
         for each in python.frameworks
         if each.gpu_build is not False and (cuda := readable(each.cuda))
     ]
@@ -76,15 +77,15 @@ def driver_too_old_for_cuda(machine: Snapshot, facts: Knowledge) -> Iterator[Fou
     end before the needed one, only an older build helps, and no driver is proposed. Silent where cuda-compat provides
     libcuda (DRV009), and for CPU builds.
     """
-    old = [pair for pair in _pairs(machine) if _starts(facts, pair, pair.cuda) is False]
+    old = [pair for pair in _pairs(machine, facts) if _starts(facts, pair, pair.cuda) is False]
     if not old:
         return
     worst = old[0]
     for pair in old[1:]:
         worst = pair if compare(pair.cuda, worst.cuda) > 0 else worst
-    floor = driver_floor(facts, worst.cuda, worst.side)
+    floor = driver_floor(facts, worst.cuda, worst.os)
     inside = listed(_named(pair) for pair in old)
-    newest = worst.offered or facts.driver_cuda(worst.driver)
+    newest = worst.offered
     update = install_driver(machine, facts, floor)
     ending = first_to_end(machine, facts) if update is None else None
     yield found(
@@ -125,12 +126,12 @@ def _older_builds(machine: Snapshot, facts: Knowledge, old: list[Pair]) -> list[
 
 
 def _starts(facts: Knowledge, pair: Pair, cuda: str) -> bool | None:
-    return driver_starts(facts, cuda, pair.driver, pair.side, pair.offered)
+    return driver_runs(facts, cuda, pair.driver, pair.os, offered=pair.offered)
 
 
-def _older_torch(machine: Snapshot, facts: Knowledge, pair: Pair) -> Wheel | None:
+def _older_torch(machine: Snapshot, facts: Knowledge, pair: Pair) -> Build | None:
     """Find a build of the installed release that the driver runs, else the newest release that has one."""
-    wish = target(machine, tuple(each.capability for each in cards(machine, facts)))
+    wish = target_with(machine, facts, tuple(each.capability for each in cards(machine, facts)))
     installed = facts.torch(pair.framework.version)
     same = best_wheel(facts, wish, only=installed) if installed else None
     return same or best_wheel(facts, wish)
@@ -158,9 +159,9 @@ def driver_cannot_compile_ptx(machine: Snapshot, facts: Knowledge) -> Iterator[F
     Never more than a note. Silent where the build holds machine code for the GPU, which is the normal case and fully
     supported, and where the architectures in the build were not read.
     """
-    pair = next((pair for pair in _pairs(machine) if pair.framework.name == "torch"), None)
+    pair = next((pair for pair in _pairs(machine, facts) if pair.framework.name == "torch"), None)
     code = code_of(pair.framework, machine, facts) if pair else None
-    offered = (pair.offered or facts.driver_cuda(pair.driver)) if pair else None
+    offered = pair.offered if pair else None
     if pair is None or code is None or code.certainty != "certain" or offered is None:
         return
     if major(offered) != major(pair.cuda) or at_least(offered, minor(pair.cuda)):

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from envdoctor.knowledge.fit import branch_offers, last_branch
 from envdoctor.knowledge.load import Knowledge
-from envdoctor.knowledge.queries import branch_offers, last_branch
+from envdoctor.knowledge.targets import capability_of
 from envdoctor.model.finding import Fix
 from envdoctor.model.snapshot import Driver, Gpu, Snapshot
 from envdoctor.model.version import at_least, compare, major, readable
 from envdoctor.rules.consequences import GPU_UNSEEN
 from envdoctor.rules.driver import on_bare_linux
-from envdoctor.rules.driver_packages import capability, consumer, install_driver
+from envdoctor.rules.driver_packages import consumer, install_driver
 from envdoctor.rules.registry import Found, found, rule
 from envdoctor.rules.remedies import (
     Command,
@@ -57,7 +58,7 @@ def _stray(machine: Snapshot, driver: Driver) -> bool:
     "driver-library-mismatch",
     "error",
     needs=("driver.module_loaded", "system.wsl", "system.container"),
-    supersedes=("DRV007", "DRV008", "DRV010", "DRV012", "DRV013", "DRV014", "DRV018", *GPU_UNSEEN),
+    supersedes=("DRV007", "DRV008", "DRV012", "DRV013", "DRV014", "DRV018", *GPU_UNSEEN),
     sources=(
         _NVML,
         _OPEN_MODULES,
@@ -235,7 +236,7 @@ def _refusal(gpu: Gpu, facts: Knowledge, branch: int) -> str | None:
 
 
 def _dropped(gpu: Gpu, facts: Knowledge, branch: int) -> bool:
-    own = capability(gpu, facts)
+    own = capability_of(gpu, facts)
     last = last_branch(facts, (own,)) if own else None
     return last is not None and branch > last
 

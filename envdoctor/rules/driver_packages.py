@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from envdoctor.knowledge.fit import last_branch
 from envdoctor.knowledge.load import Knowledge
-from envdoctor.knowledge.names import gpu_named
-from envdoctor.knowledge.queries import last_branch
+from envdoctor.knowledge.targets import capability_of
 from envdoctor.model.finding import Fix
 from envdoctor.model.snapshot import Gpu, Snapshot
 from envdoctor.model.version import at_least, major, readable
@@ -21,17 +21,9 @@ _PAGES = {
 }
 
 
-def capability(gpu: Gpu, facts: Knowledge) -> str | None:
-    """Give a card's compute capability: as NVML says, else by its name; None: not known."""
-    if gpu.capability or not gpu.name:
-        return gpu.capability
-    row = gpu_named(facts, gpu.name)
-    return row.capability if row else None
-
-
 def capabilities(machine: Snapshot, facts: Knowledge) -> tuple[str, ...]:
     """Give the known compute capabilities of the NVIDIA cards."""
-    return tuple(each for gpu in machine.nvidia_gpus if (each := capability(gpu, facts)))
+    return tuple(each for gpu in machine.nvidia_gpus if (each := capability_of(gpu, facts)))
 
 
 def consumer(gpu: Gpu) -> bool:
@@ -43,7 +35,7 @@ def first_to_end(machine: Snapshot, facts: Knowledge) -> Gpu | None:
     """Give the card whose driver support ends first, or None where no end is known."""
     limit = last_branch(facts, capabilities(machine, facts))
     for gpu in machine.nvidia_gpus:
-        own = capability(gpu, facts)
+        own = capability_of(gpu, facts)
         if limit and own and last_branch(facts, (own,)) == limit:
             return gpu
     return None
@@ -103,8 +95,8 @@ def _in_windows(words: str, *, wsl: bool) -> Fix:
 
 
 def _commands(machine: Snapshot, facts: Knowledge, floor: str | None, limit: int | None) -> tuple[Command, ...]:
-    known = [capability(gpu, facts) for gpu in machine.nvidia_gpus]
-    open_module = bool(known) and all(each and readable(each) and at_least(each, "7.5") for each in known)
+    known = [capability_of(gpu, facts) for gpu in machine.nvidia_gpus]
+    open_module = bool(known) and all(each and at_least(each, "7.5") for each in known)
     if family(machine) == "ubuntu":
         return _ubuntu(machine, limit, open_module=open_module)
     if limit:

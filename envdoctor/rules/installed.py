@@ -32,10 +32,20 @@ def version_of(python: PythonEnv, package: Package) -> str:
     return f"pythons[0].packages[{next(i for i, p in enumerate(python.packages) if p is package)}].version"
 
 
+def is_plain(machine: Snapshot, framework: Framework) -> bool:
+    """Tell whether this torch is the plain wheel of the package index, and no build that was asked for by its tag.
+
+    The metadata decides: torch/version.py of the plain wheel names its build as well (2.14.1+cu130 in the wheel of
+    2.14.1). Where there is no metadata, as in a report, the framework's own word is all there is.
+    """
+    package = machine.python.package("torch") if machine.python else None
+    return "+" not in (package.version if package else framework.version)
+
+
 def build_tag(framework: Framework) -> str | None:
     """Name the build of a torch as indexes do: cu118, cpu, rocm6.4, xpu; None: not known.
 
-    The local tag says it; wheels of the package index and of conda have none, and then what torch/version.py says.
+    The local tag says it; builds of conda have none, and then the CUDA that torch/version.py names.
     """
     tag = _tag_of(framework.version)
     if tag:
@@ -69,6 +79,15 @@ def by_conda(python: PythonEnv, name: str) -> bool:
     names = (name, "pytorch") if name == "torch" else (name,)
     recorded = [p for p in python.packages if p.name in names and p.build is not None]
     return any(seen is None or order(p.version, seen.version) == 0 for p in recorded)
+
+
+def from_pytorch_channel(python: PythonEnv) -> bool:
+    """Tell whether conda's torch is one of PyTorch's own channel, which are the wheels once more and never rebuilt.
+
+    Their build strings begin with the Python, py3.10_cuda12.1_cudnn8.9.2_0; those of conda-forge do not.
+    """
+    builds = [package.build or "" for package in python.packages if package.name == "pytorch"]
+    return any(build.startswith("py3.") and ("_cuda" in build or "_cpu_" in build) for build in builds)
 
 
 def unmet(machine: Snapshot, owner: Package, *prefixes: str) -> Iterator[Unmet]:

@@ -8,7 +8,7 @@ from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.finding import Fix
 from envdoctor.model.snapshot import PythonEnv, Snapshot
 from envdoctor.model.version import at_least, order, readable
-from envdoctor.rules.installed import TORCH, Unmet, by_conda, unmet, version_of
+from envdoctor.rules.installed import TORCH, Unmet, by_conda, from_pytorch_channel, unmet, version_of
 from envdoctor.rules.registry import Found, found, rule
 from envdoctor.rules.remedies import pip_install
 from envdoctor.rules.wording import listed
@@ -40,8 +40,8 @@ def numpy2_under_numpy1_build(machine: Snapshot, facts: Knowledge) -> Iterator[F
     Check: `python -c "import torch; print(torch.ones(1).numpy())"`.
 
     A warning where only the metadata of another package asks for numpy below 2. Silent the other way round: what was
-    built for NumPy 2 runs on both. conda builds are not judged by these numbers, since conda-forge rebuilt old
-    releases.
+    built for NumPy 2 runs on both. Builds of conda-forge are not judged by these numbers, since it rebuilt old
+    releases; those of PyTorch's own channel are.
     """
     python = machine.python
     numpy = python.package("numpy") if python else None
@@ -86,7 +86,7 @@ def _compiled_before(machine: Snapshot, python: PythonEnv, facts: Knowledge) -> 
     """Name the frameworks whose release is known to be older than its support of NumPy 2, each with its path."""
     found_old = []
     torch, tensorflow = python.framework("torch"), python.framework("tensorflow")
-    if torch and readable(torch.version) and not by_conda(python, "torch"):
+    if torch and readable(torch.version) and (not by_conda(python, "torch") or from_pytorch_channel(python)):
         row = facts.torch(torch.version)
         windows = machine.system is not None and machine.system.os == "windows"
         floor = _TORCH_WINDOWS if windows else _TORCH
@@ -103,9 +103,12 @@ def _asks_below(each: Unmet) -> bool:
 
 
 def _older_numpy(machine: Snapshot) -> Fix:
+    python = machine.python
+    conda = python is not None and by_conda(python, "numpy")
+    install = ("conda", "install", "--prefix", python.prefix, "numpy<2") if python and conda else None
     return Fix(
         summary="Install the last NumPy 1.",
-        commands=(pip_install(machine, "numpy<2"),),
+        commands=(install or pip_install(machine, "numpy<2"),),
         effect="changes-env",
     )
 

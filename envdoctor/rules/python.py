@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from envdoctor.knowledge.fit import wheel_glibc, wheel_pythons
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.knowledge.tables import TorchRelease
+from envdoctor.knowledge.targets import target_of
 from envdoctor.model.finding import Fix
 from envdoctor.model.snapshot import PythonEnv, Snapshot
 from envdoctor.model.version import compare, minor, order, readable, released
 from envdoctor.rules.installed import TORCH, by_conda, torch
 from envdoctor.rules.registry import Found, found, rule
-from envdoctor.rules.reinstall import target
 from envdoctor.rules.remedies import pip_install
 
 WHEELS_BY_TAG = "https://packaging.python.org/en/latest/specifications/platform-compatibility-tags/"
@@ -44,7 +44,7 @@ def python_newer_than_wheels(machine: Snapshot, facts: Knowledge) -> Iterator[Fo
         return
     if framework:
         row = facts.torch(framework.version) if released(framework.version) else None
-        last = _last_python(row, machine) if row else None
+        last = _last_python(row, machine, facts) if row else None
         if row is None or last is None or compare(version, last) <= 0:
             return
         yield found(
@@ -58,7 +58,7 @@ def python_newer_than_wheels(machine: Snapshot, facts: Knowledge) -> Iterator[Fo
     if python.frameworks or not facts.torch_releases:
         return
     newest = facts.torch_releases[0]
-    last = _last_python(newest, machine)
+    last = _last_python(newest, machine, facts)
     if last is None or compare(version, last) <= 0:
         return
     yield found(
@@ -93,7 +93,7 @@ def python_older_than_wheels(machine: Snapshot, facts: Knowledge) -> Iterator[Fo
     version = _version(python)
     if python is None or version is None or python.frameworks or len(facts.torch_releases) < 2:
         return
-    wish = target(machine, ())
+    wish = target_of(machine, facts)
     newest = facts.torch_releases[0]
     first = next(iter(wheel_pythons(newest, wish.os, wish.arch)), None)
     if first is None or compare(version, first) >= 0:
@@ -136,7 +136,7 @@ def glibc_older_than_wheels(machine: Snapshot, facts: Knowledge) -> Iterator[Fou
     glibc = readable(system.libc_version) if system and system.libc == "glibc" else None
     if glibc is None or python is None or by_conda(python, "torch") or not facts.torch_releases:
         return
-    arch = target(machine, ()).arch
+    arch = target_of(machine, facts).arch
     if framework:
         row = facts.torch(framework.version) if released(framework.version) else None
         tag = framework.version.partition("+")[2]
@@ -205,8 +205,8 @@ def _version(python: PythonEnv | None) -> str | None:
     return minor(python.version) if python and python.version and readable(python.version) else None
 
 
-def _last_python(row: TorchRelease, machine: Snapshot) -> str | None:
-    wish = target(machine, ())
+def _last_python(row: TorchRelease, machine: Snapshot, facts: Knowledge) -> str | None:
+    wish = target_of(machine, facts)
     return next(reversed(wheel_pythons(row, wish.os, wish.arch)), None)
 
 
@@ -223,7 +223,7 @@ def _other_python(machine: Snapshot, last: str) -> Fix:
 
 
 def _newer_system(machine: Snapshot, facts: Knowledge, glibc: str) -> tuple[Fix, ...]:
-    arch = target(machine, ()).arch
+    arch = target_of(machine, facts).arch
     last = next(
         (
             row.version

@@ -13,6 +13,7 @@ from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.finding import Certainty, Diagnosis, Finding, Fix, NotChecked, Severity
 from envdoctor.model.snapshot import Snapshot
 from envdoctor.rules import FAMILIES
+from envdoctor.rules.relevance import concerns
 
 
 class Found(NamedTuple):
@@ -94,11 +95,16 @@ def found(
     return Found(title, detail, evidence, fixes, severity, certainty, slug)
 
 
-def rules() -> tuple[Rule, ...]:
-    """Give every rule, in the order of evaluation."""
-    for family in FAMILIES:
+def rules(machine: Snapshot | None = None) -> tuple[Rule, ...]:
+    """Give every rule, in the order of evaluation; with a machine, those of families that can concern it."""
+    families = [each for each in FAMILIES if machine is None or concerns(each, machine)]
+    for family in families:
         importlib.import_module(f"envdoctor.rules.{family}")
-    return tuple(_rules.values())
+    place = {f"envdoctor.rules.{family}": at for at, family in enumerate(FAMILIES)}
+    left_out = {f"envdoctor.rules.{family}" for family in FAMILIES if family not in families}
+    # A family may have been imported early, by another that borrows from it, or by an earlier question.
+    asked = [each for each in _rules.values() if each.judge.__module__ not in left_out]
+    return tuple(sorted(asked, key=lambda each: place.get(each.judge.__module__, len(place))))
 
 
 def evaluate(machine: Snapshot, facts: Knowledge) -> Diagnosis:
@@ -109,13 +115,14 @@ def evaluate(machine: Snapshot, facts: Knowledge) -> Diagnosis:
     """
     findings: list[Finding] = []
     skipped: list[NotChecked] = []
-    for each in rules():
+    asked = rules(machine)
+    for each in asked:
         gap = next((gap for need in each.needs if (gap := machine.gap(need))), None)
         if gap:
             skipped.append(NotChecked(id=each.id, rule=each.slug, because=f"{gap.fact} is unknown: {gap.detail}"))
             continue
         findings += [_finding(each, one, machine) for one in each.judge(machine, facts)]
-    by_rule = {each.id: each for each in rules()}
+    by_rule = {each.id: each for each in asked}
     raised = {finding.id for finding in findings}
     # Only an error explains other findings away: a note that happens to stand earlier must hide nothing.
     hidden = {

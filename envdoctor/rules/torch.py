@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from envdoctor.knowledge.fit import driver_runs, driver_side
+from envdoctor.knowledge.fit import driver_floor, driver_runs
 from envdoctor.knowledge.load import Knowledge
+from envdoctor.knowledge.targets import target_of
 from envdoctor.knowledge.wheels import OLDEST_CAPABILITY, best_wheel
 from envdoctor.model.finding import Fix
 from envdoctor.model.snapshot import Framework, Gpu, Snapshot
-from envdoctor.model.stack import Target
-from envdoctor.model.version import at_least, compare, major, numbers, order, readable
+from envdoctor.model.stack import Target, TargetGpu
+from envdoctor.model.version import at_least, compare, major, numbers, order, public, readable
 from envdoctor.rules.compiled import code_of, names, sm
 from envdoctor.rules.driver_packages import install_driver
-from envdoctor.rules.installed import TORCH, build_tag, by_conda, torch
+from envdoctor.rules.installed import TORCH, build_tag, by_conda, is_plain, torch, version_of
 from envdoctor.rules.registry import Found, found, rule
-from envdoctor.rules.reinstall import Card, cards, for_failing, from_index, reinstall, target, way_out
+from envdoctor.rules.reinstall import Card, cards, for_failing, from_index, reinstall, way_out
 from envdoctor.rules.wording import listed
 
 UV_GUIDE = "https://docs.astral.sh/uv/guides/integration/pytorch/"
@@ -63,7 +64,10 @@ def cpu_only_build(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
             evidence=evidence,
             fixes=reinstall(machine, facts, way, f"which runs on the {names(newest) or named}"),
         )
-    elif newest and best_wheel(facts, Target(gpus=target(machine, (newest[0].capability,)).gpus)) is None:
+    elif (
+        newest
+        and best_wheel(facts, Target(gpus=(TargetGpu(vendor="nvidia", capability=newest[0].capability),))) is None
+    ):
         yield found(
             f"PyTorch {framework.version} has no GPU code, and no current wheel has any for your {named} ({sm(gpus)})",
             f"Current wheels have code for compute capability {OLDEST_CAPABILITY} and newer. On the processor this "
@@ -161,22 +165,22 @@ def plain_wheel_is_cuda13(machine: Snapshot, facts: Knowledge) -> Iterator[Found
     if framework is None or python is None or cuda is None or major(cuda) != 13:
         return
     linux = machine.system is not None and machine.system.os == "linux"
-    if not linux or "+" in framework.version or by_conda(python, "torch") or _jetson(machine):
+    if not linux or not is_plain(machine, framework) or by_conda(python, "torch") or _jetson(machine):
         return
-    gpus = cards(machine, facts)
+    package, gpus = python.package("torch"), cards(machine, facts)
     old = tuple(gpu for gpu in gpus if _dropped(gpu, cuda, facts))
     driver = _driver_below(machine, facts, cuda)
     if not old and not driver:
         return
-    floor = facts.driver_floor(cuda, driver_side(target(machine, ()).os))
+    floor = driver_floor(facts, cuda, target_of(machine, facts).os)
     newer = install_driver(machine, facts, floor) if driver and not old else None
     left_out = listed([f"your {names(old)} ({sm(old)})"] * bool(old) + [f"driver {driver}"] * bool(driver))
     yield found(
-        f"The plain PyTorch {framework.version} wheel is a CUDA {cuda} build, which leaves out {left_out}",
+        f"The plain PyTorch {public(framework.version)} wheel is a CUDA {cuda} build, which leaves out {left_out}",
         f"CUDA {cuda} needs a GPU of compute capability 7.5 or newer and driver {floor} or newer. Since PyTorch 2.11 "
         "the plain wheel for Linux is a CUDA 13 build; the same command gave CUDA 12.8 before.",
         evidence=(
-            f"{TORCH}.version",
+            version_of(python, package) if package else f"{TORCH}.version",
             f"{TORCH}.cuda",
             *(gpu.evidence for gpu in old),
             *(("driver.version",) if driver else ()),
@@ -248,7 +252,7 @@ def arm_wheel_without_cuda(machine: Snapshot, facts: Knowledge) -> Iterator[Foun
         return
     way = way_out(machine, facts, tuple(gpu.capability for gpu in gpus))
     yield found(
-        f"The plain PyTorch {framework.version} for ARM64 has no GPU code, so the {names(gpus)} stays idle",
+        f"The plain PyTorch {public(framework.version)} for ARM64 has no GPU code, so the {names(gpus)} stays idle",
         "Before PyTorch 2.11 the plain wheel carried CUDA on x86_64 only. "
         + (f"A build for ARM64 that fits is {way.wheel.version}." if way else "No newer wheel fits this machine."),
         evidence=(f"{TORCH}.version", "system.machine", *(gpu.evidence for gpu in gpus)),
@@ -270,14 +274,14 @@ def _is_cpu_build(framework: Framework, machine: Snapshot) -> bool:
     if framework.gpu_build is False or build_tag(framework) == "cpu":
         return True
     # A report may name a version and nothing else; the plain wheel for Windows is known to be a CPU build.
-    return machine.system is not None and machine.system.os == "windows" and "+" not in framework.version
+    return machine.system is not None and machine.system.os == "windows" and is_plain(machine, framework)
 
 
 def _old_arm(framework: Framework, machine: Snapshot) -> bool:
     system, python = machine.system, machine.python
     if system is None or python is None or system.os != "linux" or system.machine not in ("aarch64", "arm64"):
         return False
-    plain = "+" not in framework.version and not by_conda(python, "torch") and not _jetson(machine)
+    plain = is_plain(machine, framework) and not by_conda(python, "torch") and not _jetson(machine)
     return plain and order(framework.version, "2.11") == -1 and not framework.cuda and not framework.gpu_build
 
 
@@ -291,7 +295,7 @@ def _driver_below(machine: Snapshot, facts: Knowledge, cuda: str) -> str | None:
     version = readable(driver.version) if driver else None
     if driver is None or version is None or "compat" in (driver.libcuda_path or ""):
         return None
-    return version if driver_runs(facts, cuda, version, target(machine, ()).os) is False else None
+    return version if driver_runs(facts, cuda, version, target_of(machine, facts).os) is False else None
 
 
 def _discrete(gpu: Gpu) -> bool:

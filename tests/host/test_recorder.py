@@ -245,3 +245,14 @@ def test_no_recording_at_all(tmp_path: Path) -> None:
         load_recording(str(tmp_path))
     with pytest.raises(errors.Unreadable, match="there is no recording"):
         load_recording(str(tmp_path / "none.json"))
+
+
+def test_of_a_distribution_the_headers_are_kept_and_not_its_description(tmp_path: Path) -> None:
+    path = "/e/lib/python3.12/site-packages/torch-2.8.0.dist-info/METADATA"
+    headers = "Metadata-Version: 2.1\nName: torch\nRequires-Dist: numpy\n"
+    other = "/e/lib/python3.12/site-packages/torch/version.py"
+    recorder = Recorder(RecordedHost(Recording(files={path: headers + "\n# Tensors\n", other: "a = 1\n\nb = 2\n"})))
+    recorder.read(path)
+    recorder.read(other)
+    host = replayed(recorder, tmp_path)
+    assert (host.read(path).decode(), host.read(other).decode()) == (headers, "a = 1\n\nb = 2\n")

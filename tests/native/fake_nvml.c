@@ -203,7 +203,114 @@ EXPORT Return nvmlDeviceGetComputeRunningProcesses_v2(Device device, unsigned *c
     return running(device, count, target);
 }
 
+/* ---- how a card is --------------------------------------------------------------------------------------------- */
+
+EXPORT Return nvmlDeviceGetComputeMode(Device device, unsigned *target) {
+    CARD_CALL(device);
+    return put_number(target, device->compute_mode);
+}
+
+EXPORT Return nvmlDeviceGetPersistenceMode(Device device, unsigned *target) {
+    CARD_CALL(device);
+    return put_number(target, device->persistence);
+}
+
+EXPORT Return nvmlDeviceGetTotalEccErrors(Device device, unsigned kind, unsigned counter, unsigned long long *target) {
+    CARD_CALL(device);
+    int count = counter == 0 ? device->ecc_now : device->ecc_ever;
+    if (kind != 1 || count < 0) return NOT_SUPPORTED;
+    *target = (unsigned long long)count;
+    return SUCCESS;
+}
+
+EXPORT Return nvmlDeviceGetRetiredPagesPendingStatus(Device device, unsigned *target) {
+    CARD_CALL(device);
+    return put_number(target, device->pages);
+}
+
+EXPORT Return nvmlDeviceGetCurrentClocksThrottleReasons(Device device, unsigned long long *target) {
+    CARD_CALL(device);
+    if (device->reasons < 0) return NOT_SUPPORTED;
+    *target = (unsigned long long)device->reasons;
+    return SUCCESS;
+}
+
+EXPORT Return nvmlDeviceGetTemperature(Device device, unsigned sensor, unsigned *target) {
+    CARD_CALL(device);
+    return sensor ? INVALID_ARGUMENT : put_number(target, device->temperature);
+}
+
+EXPORT Return nvmlDeviceGetEnforcedPowerLimit(Device device, unsigned *target) {
+    CARD_CALL(device);
+    return put_number(target, device->power);
+}
+
+EXPORT Return nvmlDeviceGetPowerManagementDefaultLimit(Device device, unsigned *target) {
+    CARD_CALL(device);
+    return put_number(target, device->power_default);
+}
+
+EXPORT Return nvmlDeviceGetCurrPcieLinkWidth(Device device, unsigned *target) {
+    CARD_CALL(device);
+    return put_number(target, device->link);
+}
+
+EXPORT Return nvmlDeviceGetMaxPcieLinkWidth(Device device, unsigned *target) {
+    CARD_CALL(device);
+    return put_number(target, device->link_max);
+}
+
+typedef struct {
+    unsigned field, scope;
+    long long timestamp, latency;
+    unsigned type, code;
+    unsigned long long value;
+} FieldValue;
+
+EXPORT Return nvmlDeviceGetFieldValues(Device device, int count, FieldValue *values) {
+    CARD_CALL(device);
+    for (int i = 0; i < count; i++) {
+        int known = values[i].field == 230 && device->recovery >= 0;
+        values[i].code = known ? SUCCESS : NOT_SUPPORTED;
+        values[i].type = 1; /* an unsigned int */
+        values[i].value = known ? (unsigned long long)device->recovery : 0;
+    }
+    return SUCCESS;
+}
+
 #ifndef OLD_DRIVER
+
+EXPORT Return nvmlDeviceGetCurrentClocksEventReasons(Device device, unsigned long long *target) {
+    CARD_CALL(device);
+    if (device->reasons < 0) return NOT_SUPPORTED;
+    *target = (unsigned long long)device->reasons;
+    return SUCCESS;
+}
+
+EXPORT Return nvmlDeviceGetRemappedRows(Device device, unsigned *corrected, unsigned *uncorrected, unsigned *pending,
+                                        unsigned *failed) {
+    CARD_CALL(device);
+    if (device->rows_pending < 0) return NOT_SUPPORTED;
+    *corrected = *uncorrected = 0;
+    *pending = (unsigned)device->rows_pending;
+    *failed = (unsigned)device->rows_failed;
+    return SUCCESS;
+}
+
+typedef struct {
+    unsigned char cluster[16];
+    Return status;
+    unsigned clique;
+    unsigned char state;
+} FabricInfo;
+
+EXPORT Return nvmlDeviceGetGpuFabricInfo(Device device, FabricInfo *target) {
+    CARD_CALL(device);
+    if (device->fabric < 0) return NOT_SUPPORTED;
+    memset(target, 0, sizeof *target);
+    target->state = (unsigned char)device->fabric;
+    return SUCCESS;
+}
 
 EXPORT Return nvmlSystemGetCudaDriverVersion_v2(int *target) {
     MACHINE_CALL();

@@ -14,6 +14,17 @@
  *     minor 0
  *     display 1
  *     mig 1 1 2                   # current mode, pending mode, number of instances
+ *     compute_mode 3
+ *     persistence 0
+ *     ecc 2 5                     # uncorrected errors since the driver was loaded, and ever
+ *     pages 1                     # memory pages wait to be retired
+ *     rows 1 0                    # memory rows: replacement pending, failed
+ *     reasons 64                  # for lower clocks, as bits
+ *     temperature 91
+ *     power 100000 170000         # milliwatts: enforced limit, default limit
+ *     link 8 16                   # lanes: now, at the most
+ *     recovery 1                  # field 230
+ *     fabric 3
  *     process 4711 400            # process id and MiB; -1: the driver does not say
  *     fail nvmlDeviceGetName 15   # one call of this card: a return code, or "hang", or "crash"
  *     fail * 15                   # every call of this card but the one that gives its handle
@@ -47,6 +58,8 @@ typedef struct {
     int has_bus;
     int minor, display;
     int mig_current, mig_pending, mig_instances;
+    int compute_mode, persistence, ecc_now, ecc_ever, pages, rows_pending, rows_failed, reasons, temperature;
+    int power, power_default, link, link_max, recovery, fabric;
     Process processes[MOST_PROCESSES];
     int process_count;
 } Subject;
@@ -63,6 +76,9 @@ static void clear(Subject *subject) {
     subject->capability_major = subject->minor = subject->display = -1;
     subject->mig_current = subject->mig_pending = subject->mig_instances = -1;
     subject->total = subject->used = subject->reserved = -1;
+    subject->compute_mode = subject->persistence = subject->ecc_now = subject->ecc_ever = subject->pages = -1;
+    subject->rows_pending = subject->rows_failed = subject->reasons = subject->temperature = subject->power = -1;
+    subject->power_default = subject->link = subject->link_max = subject->recovery = subject->fabric = -1;
 }
 
 static void complain(const char *line) {
@@ -78,10 +94,41 @@ static void read_failure(Subject *subject, const char *line) {
     failure->code = !strcmp(word, "hang") ? HANG : !strcmp(word, "crash") ? CRASH : atoi(word);
 }
 
+/* Read a line of one or two numbers about a card's state; 0: it is another line. */
+static int read_state(Subject *subject, const char *line) {
+    struct {
+        const char *word;
+        int *first, *second;
+    } states[] = {
+        {"compute_mode", &subject->compute_mode, NULL},
+        {"persistence", &subject->persistence, NULL},
+        {"ecc", &subject->ecc_now, &subject->ecc_ever},
+        {"pages", &subject->pages, NULL},
+        {"rows", &subject->rows_pending, &subject->rows_failed},
+        {"reasons", &subject->reasons, NULL},
+        {"temperature", &subject->temperature, NULL},
+        {"power", &subject->power, &subject->power_default},
+        {"link", &subject->link, &subject->link_max},
+        {"recovery", &subject->recovery, NULL},
+        {"fabric", &subject->fabric, NULL},
+    };
+    for (size_t i = 0; i < sizeof states / sizeof *states; i++) {
+        size_t length = strlen(states[i].word);
+        if (strncmp(line, states[i].word, length) || line[length] != ' ') continue;
+        int second = 0, read = sscanf(line + length, "%d %d", states[i].first, &second);
+        if (read != (states[i].second ? 2 : 1)) complain(line);
+        if (states[i].second) *states[i].second = second;
+        return 1;
+    }
+    return 0;
+}
+
 static void read_line(Subject *subject, const char *line) {
     const char *rest = strchr(line, ' ') ? strchr(line, ' ') + 1 : "";
     if (!strncmp(line, "fail ", 5)) {
         read_failure(subject, line);
+    } else if (read_state(subject, line)) {
+        return;
     } else if (!strncmp(line, "driver ", 7)) {
         snprintf(driver, sizeof driver, "%s", rest);
     } else if (!strncmp(line, "cuda ", 5)) {

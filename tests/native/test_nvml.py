@@ -12,7 +12,7 @@ import pytest
 
 from envdoctor.host import NvmlAnswer, nvml
 from envdoctor.host.recorded import RecordedHost, Recording
-from envdoctor.model.snapshot import GpuProcess, Mig, Snapshot
+from envdoctor.model.snapshot import GpuHealth, GpuProcess, Mig, Snapshot
 from envdoctor.probes import nvidia
 from native.conftest import FakeNvml
 
@@ -110,6 +110,46 @@ def test_one_card_is_described_in_full(fake_nvml: FakeNvml) -> None:
     assert card.processes == ((4711, 400 * MIB), (4712, None))
     assert card.mig_enabled is None
     assert answer.missing == ()
+
+
+def test_the_state_of_a_card_is_asked(fake_nvml: FakeNvml) -> None:
+    state = """
+    compute_mode 3
+    persistence 0
+    ecc 2 5
+    pages 0
+    rows 1 0
+    reasons 64
+    temperature 91
+    power 100000 170000
+    link 8 16
+    recovery 1
+    fabric 3
+    """
+    (card,) = nvml.ask(fake_nvml(RTX_3060 + state), PLENTY).gpus
+
+    assert card.health == GpuHealth(
+        compute_mode="exclusive-process",
+        persistence=False,
+        ecc_uncorrected=2,
+        ecc_uncorrected_ever=5,
+        pages_pending=False,
+        remap_pending=True,
+        remap_failed=False,
+        held_back=64,
+        temperature=91,
+        power_limit_watts=100.0,
+        power_default_watts=170.0,
+        link_width=8,
+        link_width_max=16,
+        recovery=1,
+        fabric=3,
+    )
+
+
+def test_a_laptop_tells_nothing_of_its_state(fake_nvml: FakeNvml) -> None:
+    (card,) = nvml.ask(fake_nvml(RTX_3060), PLENTY).gpus
+    assert card.health == GpuHealth()
 
 
 def test_card_on_bus_and_in_nvml_is_one_card(fake_nvml: FakeNvml) -> None:
@@ -276,6 +316,9 @@ def test_old_driver_is_read_through_its_older_calls(fake_nvml: FakeNvml) -> None
         "nvmlDeviceGetMemoryInfo_v2",
         "nvmlDeviceGetMigMode",
         "nvmlDeviceGetComputeRunningProcesses_v3",
+        "nvmlDeviceGetRemappedRows",
+        "nvmlDeviceGetCurrentClocksEventReasons",
+        "nvmlDeviceGetGpuFabricInfo",
     }
 
 

@@ -130,7 +130,7 @@ def test_mounts_with_blanks_and_the_one_that_covers() -> None:
         "22 20 0:40 /@ /data rw shared:9 master:2 - btrfs /dev/my\\040disk rw,subvol=/@\n"
         "broken line\n"
     )
-    assert mounts[2] == Mount("0:40", "/@", "/data", "btrfs", "/dev/my disk", "rw,subvol=/@")
+    assert mounts[2] == Mount("0:40", "/@", "/data", "btrfs", "/dev/my disk", "rw,subvol=/@", "rw")
     assert holding("/data/x", mounts) == mounts[2]
     assert holding("/database", mounts) == mounts[0]
     assert holding("/x", ()) is None

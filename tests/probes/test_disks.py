@@ -45,12 +45,13 @@ def test_one_disk_serves_all_purposes() -> None:
     assert look(host(UBUNTU_METAL)) == (
         Disk(
             path="/home/ann",
-            purposes=("environment", "cache", "temporary", "home"),
+            purposes=("environment", "cache", "temporary", "home", "models"),
             device="/dev/sda2",
             filesystem="ext4",
             total_bytes=900 * GIB,
             free_bytes=400 * GIB,
             kind="sata-ssd",
+            noexec=False,
         ),
     )
 
@@ -75,7 +76,7 @@ def test_three_file_systems() -> None:
     disks = look(machine, place("/data/envs/torch"))
     assert [(d.path, d.purposes, d.kind, d.filesystem, d.device) for d in disks] == [
         ("/data/envs/torch", ("environment",), "nvme", "xfs", "/dev/nvme0n1p3"),
-        ("/home/ann", ("cache", "home"), "network", "nfs4", "filer:/export/home"),
+        ("/home/ann", ("cache", "home", "models"), "network", "nfs4", "filer:/export/home"),
         ("/tmp", ("temporary",), "sata-ssd", "ext4", "/dev/sda2"),
     ]
     assert [d.free_bytes for d in disks] == [1500 * GIB, GIB, 400 * GIB]
@@ -136,7 +137,7 @@ def test_no_home_is_normal() -> None:
     machine = host(UBUNTU_METAL, environ={"HOME": ""})
     assert [d.purposes for d in look(machine)] == [("temporary",)]
     gone = host(UBUNTU_METAL, environ={"HOME": "/nonexistent"})
-    assert [(d.path, d.purposes) for d in look(gone)] == [("/", ("environment", "cache", "temporary", "home"))]
+    assert [(d.path, d.purposes) for d in look(gone)] == [("/", ("environment", "cache", "temporary", "home", "models"))]
 
 
 def test_variables_move_the_places() -> None:
@@ -145,6 +146,7 @@ def test_variables_move_the_places() -> None:
         "cache": "/c",
         "temporary": "/t",
         "home": "/h",
+        "models": "/h/.cache/huggingface",
     }
     assert places({"HOME": "/h", "XDG_CACHE_HOME": "/x"}, place("/env"))["cache"] == "/x/pip"
     assert places({"TMPDIR": "relative"}, None) == {}

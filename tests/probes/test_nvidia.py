@@ -51,6 +51,10 @@ def test_healthy_workstation() -> None:
         cuda="12.8",
         libcuda_path=f"{LIBRARIES}/libcuda.so.{RELEASE}",
         libcuda_version=RELEASE,
+        modprobe=False,
+        nvswitch=False,
+        persistenced=False,
+        display_server=False,
     )
     assert machine.gpus == (
         Gpu(

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
+from envdoctor.knowledge.builds import Build, build_of
 from envdoctor.knowledge.load import Knowledge
-from envdoctor.resolver.candidates import Build
 from envdoctor.resolver.images import cuda_pythons, image_for
 
 
 def build(facts: Knowledge, version: str, tag: str) -> Build:
     release = facts.torch(version)
-    variant = release.variant(tag) if release else None
-    assert release and variant
-    return Build(release=release, tag=tag, kind="cuda", cuda=variant.cuda, variant=variant)
+    found = build_of(release, tag) if release else None
+    assert found
+    return found
 
 
 def with_ubuntu(version: str, *, python: str | None = None, glibc: str | None = None) -> Knowledge:
@@ -47,7 +47,20 @@ def test_an_image_with_an_older_c_library_does_not_serve() -> None:
     assert image_for(build(facts, "2.6.0", "cu118"), "3.10", "x86_64", facts)[1] == "3.10"
 
 
-def test_a_python_that_no_image_brings_must_be_added() -> None:
+def test_without_a_python_that_has_wheels_a_plain_python_image_serves() -> None:
+    facts = Knowledge()
+    facts.__dict__["ubuntu_releases"] = tuple(replace(row, python="3.7") for row in facts.ubuntu_releases)
+    tag, python, reason = image_for(build(facts, "2.7.1", "cu118"), "3.11", "x86_64", facts)
+    assert (tag, python) == ("python:3.11-slim-bookworm", "3.11")
+    assert "the images of CUDA 11.8 bring Python 3.7, for which torch 2.7.1 has no wheels" in reason.because
+    assert "the wheels carry CUDA themselves" in reason.because
+
+
+def test_an_image_whose_python_has_no_wheels_does_not_serve() -> None:
     facts = with_ubuntu("22.04", python="3.7")
-    _, _, reason = image_for(build(facts, "2.7.1", "cu118"), "3.11", "x86_64", facts)
-    assert "Python 3.11 must be added" in reason.because
+    # Ubuntu 20.04, whose 3.8 torch 2.7.1 has no wheels for either, is all that is left.
+    assert image_for(build(facts, "2.7.1", "cu118"), "3.11", "x86_64", facts)[0] == "python:3.11-slim-bookworm"
+    assert image_for(build(facts, "2.4.1", "cu118"), "3.11", "x86_64", facts)[:2] == (
+        "nvidia/cuda:11.8.0-base-ubuntu20.04",
+        "3.8",
+    )

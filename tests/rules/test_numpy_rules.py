@@ -70,6 +70,23 @@ def test_requirements_that_numpy_2_meets_are_silent(requires: tuple[str, ...]) -
     assert raised("NP001", holding("2.2.6", torch(), packages=(package("numba", "0.61.0", requires=requires),))) == ()
 
 
+def conda_torch(build: str) -> Snapshot:
+    packages = (
+        package("numpy", "2.0.1", installer="conda"),
+        package("torch", "2.1.2", installer="conda"),
+        package("numpy", "2.0.1", installer="conda", build="py310h5f9d8c6_1"),
+        package("pytorch", "2.1.2", installer="conda", build=build),
+    )
+    return workstation(pythons=(env(torch("2.1.2", "12.1"), packages=packages, manager="conda", prefix="/c/dl"),))
+
+
+def test_of_condas_builds_those_of_pytorchs_own_channel_were_never_rebuilt() -> None:
+    finding = only("NP001", conda_torch("py3.10_cuda12.1_cudnn8.9.2_0"))
+    assert commands(finding)[0] == "conda install --prefix /c/dl numpy<2"
+    assert only("NP001", conda_torch("py3.10_cpu_0")).severity == "error"
+    assert raised("NP001", conda_torch("cuda120_py310h327d3bc_201")) == ()
+
+
 @pytest.mark.parametrize(
     "machine",
     [

@@ -232,7 +232,13 @@ def test_code_that_runs_or_is_not_known_is_not_reported(machine: Snapshot) -> No
 
 
 def test_the_plain_wheel_that_leaves_gpu_and_driver_out_is_one_message() -> None:
-    machine = holding(GTX_1080_TI, version="2.11.0", cuda="13.0", archs=TURING_AND_NEWER)
+    machine = holding(
+        GTX_1080_TI,
+        version="2.11.0+cu130",  # torch/version.py names the build in the plain wheel too
+        cuda="13.0",
+        archs=TURING_AND_NEWER,
+        packages=(package("torch", "2.11.0"), package("numpy", "2.2.6")),
+    )
     assert shown(machine) == ["TORCH003"]
     finding = diagnose(machine).findings[0]
     assert set(finding.supersedes) == {"DRV007", "TORCH002"}
@@ -242,6 +248,7 @@ def test_the_plain_wheel_that_leaves_gpu_and_driver_out_is_one_message() -> None
     )
     assert "580.65.06" in finding.detail
     assert {"driver.version", "gpus[0].capability", "pythons[0].frameworks.torch.cuda"} <= set(values(finding))
+    assert values(finding)["pythons[0].packages.torch.version"] == "2.11.0"
     assert commands(finding)[1].endswith("/whl/cu126")
 
 
@@ -345,6 +352,9 @@ def test_the_old_plain_wheel_for_arm_has_no_gpu_code() -> None:
     assert values(finding)["system.machine"] == "aarch64"
     assert commands(finding)[-1].endswith("torch==2.14.1 --index-url https://download.pytorch.org/whl/cu130")
     assert raised("TORCH001", grace("2.8.0")) == ()
+    plain = grace("2.8.0+cpu")
+    python = changed(plain.pythons[0], packages=(package("torch", "2.8.0"),))
+    assert only("TORCH016", changed(plain, pythons=(python,)))
 
 
 @pytest.mark.parametrize(
@@ -359,6 +369,13 @@ def test_the_old_plain_wheel_for_arm_has_no_gpu_code() -> None:
 )
 def test_other_arm_machines_are_not_reported(machine: Snapshot) -> None:
     assert raised("TORCH016", machine) == ()
+
+
+def test_a_driver_that_is_not_there_explains_it_away() -> None:
+    machine = grace("2.8.0")
+    without = changed(machine, driver=None, gpus=tuple(changed(each, bound_driver=None) for each in machine.gpus))
+    assert raised("TORCH016", without)
+    assert shown(without) == ["DRV001"]
 
 
 def test_a_build_is_named_as_indexes_do() -> None:

@@ -1,4 +1,7 @@
-"""The shape of each table's rows. A row carries its source, when it was checked, and how."""
+"""The shape of each table's rows. A row carries its source, when it was checked, and how.
+
+Here are the rows that `diagnose` reads; a class costs CPU time to define, so the others are in modules of their own.
+"""
 
 from __future__ import annotations
 
@@ -49,9 +52,13 @@ class Architecture(Row):
     integrated: bool = False  # Tegra: its code does not interchange with discrete cards
     cudnn_dropped: str | None = None  # first cuDNN that no longer serves it
     cudnn_source: str | None = None
-    tensor_cores: bool = False
+    tensor_cores: bool = False  # half precision
     tf32: bool = False
     fp8: bool = False
+    fp4: bool = False
+    int8_tensor_cores: bool = False
+    flash_attention_2: bool | None = None  # None: not known
+    flash_attention_doubt: str | None = None
 
 
 class GpuModel(Row):
@@ -114,6 +121,7 @@ class TorchRelease(Row):
     free_threaded: tuple[str, ...] = ()
     glibc_aarch64: str | None = None
     variants_source: str | None = None
+    xpu: bool | None = None  # there is a build for Intel GPUs; None: not known
 
     def variant(self, tag: str) -> TorchVariant | None:
         """Give the build of that tag (`cu118`, `cpu`), or None."""
@@ -126,6 +134,7 @@ class CondaCuda(Record):
     cuda: str
     sm: tuple[str, ...] | None  # None: not read
     ptx: tuple[str, ...] = ()
+    glibc: str | None = None  # oldest; None: not read
 
 
 class CondaBuild(Row):

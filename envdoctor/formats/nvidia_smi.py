@@ -1,4 +1,4 @@
-"""What nvidia-smi prints, for the rare machine that has it where libnvidia-ml itself cannot be asked."""
+"""The table that nvidia-smi prints."""
 
 from __future__ import annotations
 

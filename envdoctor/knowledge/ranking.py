@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from envdoctor.knowledge.fit import wheel_pythons
+from collections.abc import Iterable
+
+from envdoctor.knowledge.builds import Candidate
+from envdoctor.knowledge.fit import driver_compiles
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.stack import Target
-from envdoctor.model.version import at_least, numbers
-from envdoctor.resolver.candidates import Candidate
+from envdoctor.model.version import numbers
 
 Rank = tuple[bool, int, bool, tuple[int, ...], bool, bool, tuple[int, ...]]
 
@@ -41,18 +43,9 @@ def covers(candidate: Candidate, target: Target, facts: Knowledge) -> bool | Non
     None: there is no driver to go by, or no CUDA.
     """
     cuda = candidate.build.cuda
-    if cuda is None or target.driver is None:
-        return None
-    offers = facts.driver_cuda(target.driver)
-    return offers is not None and at_least(offers, cuda)
+    return None if cuda is None or target.driver is None else driver_compiles(facts, cuda, target.driver)
 
 
-def best(candidates: tuple[Candidate, ...], target: Target, facts: Knowledge) -> Candidate | None:
+def best(candidates: Iterable[Candidate], target: Target, facts: Knowledge) -> Candidate | None:
     """Give the best candidate, or None of none."""
     return max(candidates, key=lambda each: rank(each, target, facts), default=None)
-
-
-def settled_pythons(candidate: Candidate, target: Target) -> tuple[str, ...]:
-    """Leave out the newest Python a release has wheels for, whose other packages often lag; oldest first."""
-    newest = wheel_pythons(candidate.build.release, target.os, target.arch)[-1]
-    return tuple(python for python in candidate.pythons if python != newest) or candidate.pythons

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from envdoctor.host import NvmlAnswer, NvmlGpu
-from envdoctor.probes.nvidia_smi import parse
+from envdoctor.formats.nvidia_smi import parse
 
 MIB = 1 << 20
 

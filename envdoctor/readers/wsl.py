@@ -1,0 +1,42 @@
+"""`wsl --version`, `wsl --status`, `wsl -l -v`, and the form of WSL's issue tracker."""
+
+from __future__ import annotations
+
+import re
+
+from envdoctor.model.snapshot import Snapshot, System, Wsl
+
+ORIGIN = "report: wsl"
+_LIST = re.compile(
+    r"^\s{0,4}\*?\s{0,4}([A-Za-z][\w.-]{1,40})\s{1,40}(?:Running|Stopped|正在运行|已停止)\s{1,24}([12])\s{0,8}$", re.M
+)
+_DEFAULT = re.compile(r"(?:Default Version|默认版本)[:：] {0,3}([12])")
+_KERNEL = re.compile(r"(?:Kernel [Vv]ersion|内核版本)[:：]? {0,3}(\d{1,2}\.\d{1,3}\.\d{1,3}[\w.-]{0,40})")
+_MICROSOFT = re.compile(r"(?<![\d.])(\d{1,2}\.\d{1,3}\.\d{1,4}(?:[.-][\w.+-]{0,20})?-(?:M|m)icrosoft[\w-]{0,24})")
+_NAMED = re.compile(
+    r"(?i)(?<![\w.])wsl ?(1|2)?(?![\w.])|windows subsystem for linux|/usr/lib/wsl|/mnt/c/|microsoft-standard|lxss"
+)
+
+
+def sniff(text: str) -> bool:
+    """Tell whether the report speaks of WSL."""
+    return _NAMED.search(text) is not None or _MICROSOFT.search(text) is not None
+
+
+def read(text: str) -> Snapshot:
+    """Read which WSL it is: by the kernel, by the list of distributions, by the words."""
+    kernel = _MICROSOFT.search(text) or _KERNEL.search(text)
+    listed = _LIST.search(text)
+    words = [found[1] for found in _NAMED.finditer(text)]
+    version = 0
+    if kernel:
+        version = 1 if kernel[1].startswith("4.4.") else 2
+    elif listed:
+        version = int(listed[2])
+    elif "2" in words or (default := _DEFAULT.search(text)) is None or default[1] == "2":
+        version = 1 if "1" in words and "2" not in words else 2
+    else:
+        version = 1
+    wsl = Wsl(version=1 if version == 1 else 2)
+    system = System(os="linux", kernel=kernel[1] if kernel else None, wsl=wsl)
+    return Snapshot(system=system, origins={"system.wsl": ORIGIN})

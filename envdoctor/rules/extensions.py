@@ -1,0 +1,262 @@
+"""Compiled packages that were made for one torch, one CUDA or one generation of GPUs: xformers, flash-attn and others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from envdoctor.knowledge.load import Knowledge
+from envdoctor.model.finding import Fix
+from envdoctor.model.snapshot import Extension, PythonEnv, Snapshot
+from envdoctor.model.version import at_least, major, minor, numbers, order, readable, released
+from envdoctor.rules.installed import TORCH, by_conda, torch, unmet, version_of
+from envdoctor.rules.registry import Found, found, rule
+from envdoctor.rules.reinstall import cards
+from envdoctor.rules.remedies import pip_install, pip_uninstall, unset_variable
+from envdoctor.rules.wording import listed
+
+_FLASH = "https://github.com/Dao-AILab/flash-attention/blob/main/README.md"
+_BNB = "https://huggingface.co/docs/bitsandbytes/main/en/installation"
+_TRITONS = ("triton", "pytorch-triton", "pytorch-triton-rocm", "triton-rocm", "pytorch-triton-xpu", "triton-xpu")
+
+
+def extension(python: PythonEnv, name: str) -> tuple[int, Extension] | None:
+    """Give an extension of the environment, with its place in the Snapshot."""
+    return next(((i, each) for i, each in enumerate(python.extensions) if each.package == name), None)
+
+
+@rule(
+    "TORCH006",
+    "companion-built-for-other-torch",
+    "error",
+    needs=("pythons.packages.xformers.requires", "pythons.frameworks.torch.version"),
+    sources=("pkg:pypi/xformers", "https://github.com/vladmandic/sdnext/issues/3531"),
+)
+def xformers_for_other_torch(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
+    """The installed xformers was made for another PyTorch.
+
+    Its kernels are linked against one torch release, which its metadata names. Installing it with plain pip often
+    exchanges torch, and upgrading torch leaves it behind.
+
+    Check: `python -m xformers.info`.
+    Silent where it was built from source, which names no torch, and for nightlies.
+    """
+    python, framework = machine.python, torch(machine)
+    package = python.package("xformers") if python else None
+    if python is None or package is None or framework is None or not released(framework.version):
+        return
+    broken = next((each for each in unmet(machine, package, "torch") if each.name == "torch"), None)
+    if broken is None or broken.have is None:
+        return
+    yield found(
+        f"xformers {package.version} needs PyTorch {broken.wanted.removeprefix('==')}, and {framework.version} is "
+        "installed",
+        "Its compiled kernels were linked against that release; with another one they do not load, or fail.",
+        evidence=(version_of(python, package), f"{TORCH}.version"),
+        fixes=(
+            Fix(
+                summary="Take xformers out; PyTorch's own attention is about as fast. Where it is needed, install the "
+                "release whose metadata names your PyTorch, from the same index.",
+                commands=(pip_uninstall(machine, "xformers"),),
+                effect="changes-env",
+            ),
+        ),
+    )
+
+
+@rule(
+    "TORCH007",
+    "companion-built-for-other-torch",
+    "error",
+    needs=("pythons.extensions", "pythons.frameworks.torch.version", "pythons.frameworks.torch.cuda"),
+    sources=(_FLASH, "https://packaging.python.org/en/latest/specifications/direct-url/"),
+)
+def flash_attention_for_other_torch(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
+    """The installed flash-attn was made for another PyTorch or another CUDA.
+
+    Its wheels are made for each torch, CUDA major version, C++ ABI and Python. After an upgrade of torch the import
+    stops at an undefined symbol.
+
+    Check: `python -c "import flash_attn_2_cuda"`.
+    The wheel's name, as pip noted it, and the CUDA runtime that the library needs tell. Silent where it was compiled
+    here, and neither is known.
+    """
+    python, framework = machine.python, torch(machine)
+    one = extension(python, "flash-attn") if python else None
+    package = python.package("flash-attn") if python else None
+    if python is None or one is None or package is None or framework is None or not released(framework.version):
+        return
+    place, built = one
+    made_for = _tagged_torch(built.tags)
+    cuda = str(major(framework.cuda)) if framework.cuda and readable(framework.cuda) else None
+    if made_for and minor(made_for) != minor(framework.version):
+        reason, evidence = f"PyTorch {made_for}, and {framework.version} is installed", f"{TORCH}.version"
+        fact = "tags"
+    elif built.cudart and cuda and built.cudart != cuda:
+        reason, evidence = f"CUDA {built.cudart}, and PyTorch here has CUDA {framework.cuda}", f"{TORCH}.cuda"
+        fact = "cudart"
+    else:
+        return
+    yield found(
+        f"flash-attn {package.version} was made for {reason}",
+        "The import stops at an undefined symbol or a library that cannot be loaded.",
+        evidence=(f"pythons[0].extensions[{place}].{fact}", evidence),
+        fixes=(
+            Fix(
+                summary="Take it out and compile it for this PyTorch (it takes long and much memory), or install the "
+                "release asset whose name carries your torch, CUDA and Python.",
+                commands=(
+                    pip_uninstall(machine, "flash-attn"),
+                    pip_install(machine, "flash-attn", "--no-build-isolation"),
+                ),
+                effect="changes-env",
+                page=_FLASH,
+            ),
+        ),
+    )
+
+
+def _tagged_torch(tags: str | None) -> str | None:
+    """Read the torch that a wheel's name carries: flash_attn-2.8.3+cu12torch2.8cxx11abiTRUE-cp312-…"""
+    tail = (tags or "").partition("torch")[2]
+    end = next((at for at, letter in enumerate(tail) if letter not in "0123456789."), len(tail))
+    version = tail[:end].strip(".")
+    return version if readable(version) else None
+
+
+@rule(
+    "TORCH008",
+    "gpu-feature-unsupported",
+    "error",
+    needs=("pythons.packages.flash-attn.version", "gpus.capability"),
+    sources=(_FLASH,),
+)
+def flash_attention_on_old_gpu(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
+    """flash-attn 2 is installed, and no GPU here is new enough for it.
+
+    FlashAttention 2 for CUDA has kernels for compute capability 8.0 and newer (Ampere, Ada, Hopper, Blackwell). On
+    Turing and Volta cards, such as T4 and V100, it stops when it is used.
+
+    Needed: a card of compute capability 8.0 or newer; PyTorch's own attention works on all.
+    Check: `nvidia-smi --query-gpu=name,compute_cap --format=csv`.
+    Silent where one card is new enough, and for builds for AMD.
+    """
+    python, framework = machine.python, torch(machine)
+    package = python.package("flash-attn") if python else None
+    gpus = cards(machine, facts)
+    if python is None or package is None or not gpus or (framework and framework.hip):
+        return
+    if order(package.version, "2.0") == -1 or any(at_least(each.capability, "8.0") for each in gpus):
+        return
+    yield found(
+        f"flash-attn {package.version} has no kernels for the {listed(dict.fromkeys(each.name for each in gpus))}",
+        "It needs compute capability 8.0 (Ampere) or newer, and stops when it is used on this card.",
+        evidence=(version_of(python, package), *(each.evidence for each in gpus)),
+        fixes=(
+            Fix(
+                summary='Take it out, and let models use PyTorch\'s own attention (attn_implementation="sdpa").',
+                commands=(pip_uninstall(machine, "flash-attn"),),
+                effect="changes-env",
+            ),
+        ),
+    )
+
+
+@rule(
+    "TORCH009",
+    "triton-differs-from-pin",
+    "error",
+    needs=("pythons.packages.torch.requires", "pythons.packages"),
+    sources=("pkg:pypi/torch", "https://github.com/pytorch/pytorch/blob/main/RELEASE.md"),
+)
+def triton_differs_from_pin(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
+    """The installed Triton is not the one this PyTorch asks for.
+
+    torch.compile writes code for one version of Triton. Another one gives import errors, or wrong kernels.
+
+    Check: `python -m pip check`.
+    Read from torch's own metadata, as far as its markers hold here. Silent for conda's torch, and on Windows and macOS,
+    where torch asks for none. A missing Triton is a warning: only torch.compile needs it.
+    """
+    python = machine.python
+    owner = next((p for p in python.packages if p.name == "torch" and p.build is None), None) if python else None
+    if python is None or owner is None or by_conda(python, "torch"):
+        return
+    for each in unmet(machine, owner, "triton", "pytorch-triton"):
+        if each.name not in _TRITONS:
+            continue
+        package = python.package(each.name)
+        yield found(
+            f"PyTorch {owner.version} asks for {each.name} {each.wanted.removeprefix('==')}, and "
+            + (f"{each.have} is installed" if each.have else "it is not installed"),
+            "torch.compile stops or writes wrong kernels with another Triton; plain PyTorch works.",
+            evidence=(version_of(python, owner), *((version_of(python, package),) if package else ())),
+            severity=None if each.have else "warning",
+            fixes=(
+                Fix(
+                    summary="Install the Triton that this PyTorch asks for.",
+                    commands=(pip_install(machine, f"{each.name}{each.wanted}" if "=" in each.wanted else each.name),),
+                    effect="changes-env",
+                ),
+            ),
+        )
+
+
+@rule(
+    "TORCH018",
+    "bitsandbytes-without-cuda-build",
+    "error",
+    needs=("pythons.extensions", "pythons.frameworks.torch.cuda", "gpus.capability", "variables"),
+    sources=(_BNB, "pkg:pypi/bitsandbytes"),
+)
+def bitsandbytes_has_no_build(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
+    """bitsandbytes brings no library for this PyTorch's CUDA.
+
+    It carries one compiled library for each CUDA version it was built with and takes the one of torch's version. Where
+    that is missing, only its code for the processor is loaded, and 4-bit models stop.
+
+    Check: `python -m bitsandbytes`.
+    Read from the files of the package. BNB_CUDA_VERSION overrides the choice, which is then judged instead. Silent
+    where an older version of the same CUDA major is there, and for AMD, Intel and CPU builds.
+    """
+    python, framework = machine.python, torch(machine)
+    one = extension(python, "bitsandbytes") if python else None
+    package = python.package("bitsandbytes") if python else None
+    if python is None or one is None or package is None or framework is None:
+        return
+    place, built = one
+    override = machine.variable("BNB_CUDA_VERSION")
+    wanted = _wanted_build(framework.cuda, override)
+    if wanted is None or built.cuda_builds is None or not machine.nvidia_gpus or wanted in built.cuda_builds:
+        return
+    same = [each for each in built.cuda_builds if each[:-1] == wanted[:-1] and each < wanted]
+    if same and not override:
+        return
+    names = listed(f"{each[:-1]}.{each[-1]}" for each in built.cuda_builds) or "no CUDA version"
+    unset = unset_variable(machine, "BNB_CUDA_VERSION")
+    yield found(
+        f"bitsandbytes {package.version} has no library for CUDA {wanted[:-1]}.{wanted[-1]}; it has them for {names}",
+        ("BNB_CUDA_VERSION asks for that version. " if override else "It follows PyTorch's CUDA version. ")
+        + "Only its code for the processor is loaded, and quantized models stop.",
+        evidence=(
+            f"pythons[0].extensions[{place}].cuda_builds",
+            "variables.BNB_CUDA_VERSION" if override else f"{TORCH}.cuda",
+        ),
+        fixes=(
+            Fix(summary="Let it follow PyTorch's CUDA.", commands=(unset,))
+            if override
+            else Fix(
+                summary="Install the current release, which carries more CUDA versions.",
+                commands=(pip_install(machine, "--upgrade", "bitsandbytes"),),
+                effect="changes-env",
+            ),
+        ),
+    )
+
+
+def _wanted_build(cuda: str | None, override: str | None) -> str | None:
+    if override:
+        return override if override.isascii() and override.isdigit() and len(override) == 3 else None
+    if not cuda or not readable(cuda):
+        return None
+    first, second, *_ = (*numbers(cuda), 0)
+    return f"{first}{second}"

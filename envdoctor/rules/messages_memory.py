@@ -1,0 +1,218 @@
+"""What programs and the kernel print when memory runs out: the GPU's, the host's, /dev/shm."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from envdoctor.knowledge.load import Knowledge
+from envdoctor.model.finding import Fix
+from envdoctor.model.snapshot import Snapshot
+from envdoctor.rules.registry import Found, found, rule
+from envdoctor.rules.remedies import on_host
+from envdoctor.rules.told import Said, said
+from envdoctor.rules.wording import size
+
+TORCH_MEMORY = "https://docs.pytorch.org/docs/stable/notes/cuda.html#memory-management"
+SHM = "https://docs.docker.com/reference/cli/docker/container/run/#shm-size"
+_SHIFTS = {"B": 0, "KiB": 10, "KB": 10, "MiB": 20, "MB": 20, "GiB": 30, "GB": 30}
+_OUT = (
+    r"(?i)CUDA out of memory",
+    r"(?i)torch\.(?:cuda\.)?OutOfMemoryError|torch\.OutOfMemoryError",
+    r"CUDA_ERROR_OUT_OF_MEMORY|cudaErrorMemoryAllocation|CUBLAS_STATUS_ALLOC_FAILED|CUDNN_STATUS_ALLOC_FAILED",
+    r"(?i)cudaMalloc failed: out of memory|HIP out of memory|failed to allocate [\d.]+ ?[KMG]i?B[^\n]{0,30}(?:device|gpu|vram)",
+    r"(?i)OOM when allocating tensor|RESOURCE_EXHAUSTED: (?:Out of memory|OOM|Failed to allocate)[^\n]{0,60}|Resource exhausted: OOM",
+    r"(?i)No available memory for the cache blocks",
+    r"(?i)max(?:imum)? (?:seq(?:uence)?|model) len[^\n]{0,60}larger than the (?:maximum number of tokens|available KV cache)",
+    r"(?i)KV cache[^\n]{0,80}(?:larger than|exceeds?|not enough|insufficient)[^\n]{0,40}",
+    r"(?i)(?:not enough|insufficient|out of) (?:gpu memory|vram|video memory|device memory)|(?:gpu|显存)[^\n]{0,20}(?:out of memory|不足)|显存溢出",
+    r"(?i)CUDA error:? (?:2:? )?out of memory|out of memory[^\n]{0,30}(?:gpu|cuda|vram)",
+)
+
+
+@rule(
+    "MSG804",
+    "shm-too-small",
+    "error",
+    needs=("problems",),
+    supersedes=("CTR004", "MSG801"),
+    sources=(SHM, "https://docs.pytorch.org/docs/stable/multiprocessing.html"),
+)
+def shm(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
+    """/dev/shm is too small for the workers or for NCCL.
+
+    DataLoader workers hand batches over in shared memory, and NCCL exchanges data there. A container has 64 MB of it
+    unless it is asked for more; the process that writes beyond gets a bus error.
+
+    Check: `df -h /dev/shm`.
+    """
+    line = said(
+        machine,
+        r"(?i)out of shared memory|insufficient shared memory|raise your shared memory limit",
+        r"(?i)unable to (?:open|allocate|write to|mmap)[^\n]{0,24}shared memory",
+        r"(?i)/dev/shm[^\n]{0,80}(?:no space|too small|full|error|size \d|fail|100%)",
+        r"(?i)(?:error|fail\w*)[^\n]{0,60}(?:shared memory segment|/dev/shm|shm)[^\n]{0,60}",
+        r"(?i)bus error",
+        r"(?i)SHMEM allocation limit is set to the default of 64 ?MB",
+    )
+    if line is None:
+        return
+    yield found(
+        "/dev/shm is too small for the workers of this program",
+        "A container has 64 MB there by default.",
+        evidence=(line.evidence,),
+        certainty="likely"
+        if "bus error" in line.words[0].lower() and not said(machine, r"(?i)shm|shared memory|DataLoader|docker")
+        else None,
+        fixes=(
+            on_host(
+                "Start the container with --ipc=host or --shm-size=8g; in Kubernetes mount an emptyDir with medium Memory there.",
+                page=SHM,
+            ),
+        ),
+    )
+
+
+@rule(
+    "MSG803",
+    "gpu-memory-in-use",
+    "error",
+    needs=("problems",),
+    supersedes=("MSG802", "HW010", "MSG609"),
+    sources=(TORCH_MEMORY, "https://docs.vllm.ai/en/latest/configuration/conserving_memory.html"),
+)
+def in_use(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
+    """Another process holds most of the GPU's memory.
+
+    PyTorch's message says how much the card has, how much is free and how much this process reserved: what is missing
+    belongs to others. A crashed run that still lives, a notebook, or a server are the usual ones.
+
+    Check: `nvidia-smi` lists the processes with their memory.
+    """
+    line = said(
+        machine,
+        r"(?i)Free memory on device[^\n]{0,80}(?:is less than|less than) desired GPU memory",
+        r"(?i)(?:all CUDA-capable devices are busy or unavailable|cudaErrorDevicesUnavailable|CUDA_ERROR_DEVICE_UNAVAILABLE)",
+        r"(?i)(?:another|other|zombie|stale|previous|defunct) (?:\w+ )?process(?:es)?[^\n]{0,40}(?:gpu|memory|vram)",
+    )
+    if line is None:
+        line = _held_by_others(machine)
+    if line is None:
+        return
+    yield found(
+        "Another process holds the GPU's memory",
+        "The memory that this program asked for was not free before it began.",
+        evidence=(line.evidence,),
+        fixes=(
+            Fix(
+                summary="Look who holds it and end what is left over, or choose another card.",
+                commands=(("nvidia-smi",),),
+            ),
+        ),
+    )
+
+
+def _held_by_others(machine: Snapshot) -> Said | None:
+    """Find an out-of-memory message whose figures leave a large part of the card to other processes."""
+    torch = said(
+        machine,
+        r"Tried to allocate ([\d.]+) (\w+)[^\n]{0,60}?;? ?([\d.]+) (GiB|MiB) total capacity; ([\d.]+) (\w+) already allocated; ([\d.]+) (\w+) free; ([\d.]+) (\w+) reserved",
+    )
+    if torch:
+        wanted, total, free, own = (
+            _bytes(torch[1], torch[2]),
+            _bytes(torch[3], torch[4]),
+            _bytes(torch[7], torch[8]),
+            _bytes(torch[9], torch[10]),
+        )
+        return torch if total - free - own > total * 0.4 and wanted < total else None
+    newer = said(
+        machine,
+        r"total capacity of ([\d.]+) (\w+) of which ([\d.]+) (\w+) is free[\s\S]{0,400}?(?:this process has ([\d.]+) (\w+) memory in use|Of the allocated memory ([\d.]+) (\w+))",
+    )
+    if newer:
+        total, free = _bytes(newer[1], newer[2]), _bytes(newer[3], newer[4])
+        own = _bytes(newer[5] or newer[7], newer[6] or newer[8])
+        return newer if total - free - own > total * 0.4 else None
+    out = said(machine, *_OUT)
+    busy = [
+        gpu
+        for gpu in machine.nvidia_gpus
+        if gpu.memory_bytes and gpu.used_bytes and gpu.used_bytes > gpu.memory_bytes * 0.6
+    ]
+    return out if out and busy and len(busy) == len(machine.nvidia_gpus) else None
+
+
+def _bytes(number: str, unit: str) -> float:
+    digits = re.match(r"\d+(?:\.\d+)?", number)
+    return (float(digits[0]) if digits else 0.0) * (1 << _SHIFTS.get(unit, 0))
+
+
+@rule(
+    "MSG802",
+    "gpu-out-of-memory",
+    "error",
+    needs=("problems",),
+    sources=(TORCH_MEMORY,),
+)
+def gpu_full(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
+    """What the program wants does not fit into the GPU's memory.
+
+    Weights, optimiser, activations and caches add up; the message comes at the allocation that did not fit any more.
+
+    Check: `nvidia-smi` while it runs, and the figures in the message.
+    Where others hold the memory, that is said instead.
+    """
+    line = said(machine, *_OUT)
+    if line is None:
+        return
+    memory = next((gpu.memory_bytes for gpu in machine.nvidia_gpus if gpu.memory_bytes), None)
+    yield found(
+        "The program needs more memory than the GPU has",
+        f"The card has {size(memory)}." if memory else "The environment itself may be fine.",
+        evidence=(line.evidence,),
+        fixes=(
+            Fix(
+                summary="Take a smaller batch, shorter sequences, a quantised or smaller model, gradient checkpointing or offloading; lower what the engine reserves."
+            ),
+        ),
+    )
+
+
+@rule(
+    "MSG801",
+    "host-out-of-memory",
+    "error",
+    certainty="likely",
+    needs=("problems",),
+    sources=("https://docs.kernel.org/admin-guide/mm/concepts.html#oom-killer",),
+)
+def host_full(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
+    """The process was ended because the host's memory was used up.
+
+    Loading a model needs host memory first, often twice its size. The kernel ends the largest process; the shell then
+    says only "Killed", and parents see signal 9 or exit status 137.
+
+    Check: `sudo dmesg | grep -i oom`.
+    """
+    line = said(
+        machine,
+        r"(?i)out of memory: kill(?:ed)? process|oom[-_ ]?kill|OOMKilled|invoked oom-killer",
+        r"(?m)^(?:[^\n]{0,80}\s)?[Kk]illed(?:\s+python[^\n]*)?\s*$",
+        r"(?i)DefaultCPUAllocator: (?:can't|not enough)|not enough memory: you tried to allocate",
+        r"(?i)(?:exit(?:ed)?|return(?:ed)?)[^\n]{0,20}(?:code|status):? ?\(?(?:-9|137)\b|signal 9|SIGKILL|killed by signal: killed",
+        r"(?i)(?:std::bad_alloc|MemoryError|Cannot allocate memory|paging file is too small|OS error 1455)",
+        r"(?i)(?:host|system|cpu)[^\n]{0,12} (?:memory|ram)[^\n]{0,40}(?:exhaust|full|out of|not enough|insufficient|runs? out)",
+    )
+    if line is None:
+        return
+    yield found(
+        "The host's memory was used up, and the process was ended",
+        "This is the computer's memory, not the GPU's.",
+        evidence=(line.evidence,),
+        fixes=(
+            Fix(
+                summary="Load with less memory (low_cpu_mem_usage, memory mapping, fewer workers), add swap, or use a machine with more memory."
+            ),
+        ),
+    )
