@@ -8,7 +8,7 @@ from datetime import date
 from envdoctor import errors
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.knowledge.names import gpu_named, gpus_like
-from envdoctor.model.stack import Conflict, Plan, Request, Target, TargetGpu, TargetOs
+from envdoctor.model.stack import Conflict, FrameworkName, Plan, Request, Target, TargetGpu, TargetOs
 
 
 def described(
@@ -42,6 +42,7 @@ def described(
         gpus=tuple(_gpu(name, facts) for name in gpus) or (() if elsewhere else target.gpus),
         python=None if elsewhere else target.python,
         pythons=target.pythons,
+        avx=None if elsewhere or arch else target.avx,
     )
 
 
@@ -55,6 +56,25 @@ def _gpu(name: str, facts: Knowledge) -> TargetGpu:
             f"no GPU called {name} is known", f"did you mean: {near}?" if near else "give its compute capability: 8.6"
         )
     return TargetGpu(vendor=found.vendor, name=found.name, capability=found.capability, target=found.target)
+
+
+def companions(names: str | None, framework: FrameworkName) -> tuple[str, ...]:
+    """Read the packages that must go with a framework: names with commas between them.
+
+    Raises:
+        errors.UsageProblem: one is not known, or the framework is not torch.
+    """
+    if not names:
+        return ()
+    from envdoctor.resolver.companions import COMPANIONS
+
+    wanted = tuple(dict.fromkeys(name.strip().lower().replace("_", "-") for name in names.split(",") if name.strip()))
+    unknown = [name for name in wanted if name not in COMPANIONS]
+    if unknown:
+        raise errors.UsageProblem(f"--with does not know {', '.join(unknown)}", f"it knows: {', '.join(COMPANIONS)}")
+    if framework != "torch":
+        raise errors.UsageProblem(f"--with names packages for torch, and not for {framework}")
+    return wanted
 
 
 def plan(request: Request, target: Target, facts: Knowledge, today: date) -> Plan | Conflict:

@@ -46,19 +46,23 @@ def read_input(name: str) -> bytes:
 
 
 def read_snapshot(name: str) -> Snapshot:
-    """Read a snapshot, as `snapshot -o` or `diagnose --format json` wrote it.
+    """Read a snapshot, as `snapshot -o` or `diagnose --format json` wrote it, or what a person pasted.
+
+    What is not JSON is read as a report: what it says becomes facts, what it does not say is unknown.
 
     Raises:
-        errors.Unreadable: it is no JSON, another kind of JSON, or of a newer schema.
+        errors.Unreadable: it is another kind of JSON, of a newer schema, no text, or a text that says nothing known.
     """
     content = read_input(name)
     hint = "a snapshot is made by `envdoctor snapshot -o FILE`"
     try:
         header = msgspec.json.decode(content, type=_Header)
     except msgspec.ValidationError:
+        if not _is_json(content):
+            return _report(name, content)  # a line of a log that begins with a number, or with a bracket
         raise errors.Unreadable(f"{name} is JSON, but not a snapshot of envdoctor", hint) from None
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        raise errors.Unreadable(f"{name} is not JSON", hint) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return _report(name, content)
     if header.schema_version is None:
         raise errors.Unreadable(f"{name} is JSON, but not a snapshot of envdoctor", hint)
     if header.schema_version != SCHEMA_VERSION:
@@ -70,3 +74,28 @@ def read_snapshot(name: str) -> Snapshot:
         return msgspec.json.decode(bytes(header.snapshot) or content, type=Snapshot)
     except (msgspec.DecodeError, UnicodeDecodeError) as problem:
         raise errors.Unreadable(f"{name} is a damaged snapshot: {problem}", hint) from None
+
+
+def _is_json(content: bytes) -> bool:
+    """Tell whether the whole of it is JSON: the wrong type is refused before the end is looked at."""
+    try:
+        msgspec.json.decode(content)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+    return True
+
+
+def _report(name: str, content: bytes) -> Snapshot:
+    """Read a pasted text; PowerShell writes UTF-16, everything else is UTF-8 with perhaps some bytes that are not."""
+    from envdoctor import readers
+
+    hint = "paste what nvidia-smi, collect_env, pip or the failing program printed"
+    wide = content.startswith((b"\xff\xfe", b"\xfe\xff")) and len(content) % 2 == 0
+    text = content.decode("utf-16" if wide else "utf-8-sig", "replace")
+    strange = sum(text.count(each) for each in ("\ufffd", "\0"))
+    if strange * 10 > len(text):
+        raise errors.Unreadable(f"{name} is not a text", hint)
+    machine = readers.read(text)
+    if not readers.recognised(machine):
+        raise errors.Unreadable(f"nothing in {name} is known to envdoctor", hint)
+    return machine

@@ -12,7 +12,7 @@ from envdoctor.cli import options
 
 if TYPE_CHECKING:
     from envdoctor.model.snapshot import Snapshot
-    from envdoctor.model.stack import TargetOs
+    from envdoctor.model.stack import FrameworkName, TargetOs
 
 
 @click.command(
@@ -20,10 +20,20 @@ if TYPE_CHECKING:
 Examples:
   envdoctor provision --cuda 11.8
   envdoctor provision --cuda cpu -o cpu-env
+  envdoctor provision --framework tensorflow --gpu "RTX 3060" --driver 550.54.14
   envdoctor provision --gpu "RTX 5090" --driver 575.57.08 --dry-run --format json"""
 )
 @click.option("--cuda", default="auto", show_default=True, metavar="X.Y|cpu|auto", help="CUDA of the build.")
-@click.option("--framework", type=click.Choice(["torch"]), default="torch", show_default=True, help="What to install.")
+@click.option(
+    "--framework",
+    type=click.Choice(["torch", "tensorflow", "jax"]),
+    default="torch",
+    show_default=True,
+    help="What to install.",
+)
+@click.option(
+    "--with", "companions", metavar="NAMES", help="Packages that must go with torch: xformers,transformers,vllm …"
+)
 @click.option("--framework-version", metavar="V", help="Its version. Default: the best that fits.")
 @click.option("--python", "python", metavar="X.Y", help="Python version. Default: the one at hand, or the best.")
 @click.option("--gpu", "gpus", multiple=True, metavar="NAME", help="A GPU of another machine, or a capability. Repeat.")
@@ -44,7 +54,8 @@ Examples:
 @options.timeout
 def provision(
     cuda: str,
-    framework: str,
+    framework: FrameworkName,
+    companions: str | None,
     framework_version: str | None,
     python: str | None,
     gpus: tuple[str, ...],
@@ -72,11 +83,12 @@ def provision(
     from envdoctor.model.stack import Conflict, Request
     from envdoctor.report import documents, plans
 
-    if not re.fullmatch(r"auto|cpu|\d{1,2}\.\d{1,2}", cuda):
+    if not re.fullmatch(r"auto|cpu|\d{1,2}(\.\d{1,2})?", cuda):
         raise errors.UsageProblem(f"--cuda {cuda} is neither a version like 11.8, nor cpu, nor auto")
     for name, value in (("--python", python), ("--framework-version", framework_version)):
         if value is not None and not re.fullmatch(r"\d+(\.\d+){1,2}", value):
             raise errors.UsageProblem(f"{name} {value} is not a version like 3.12")
+    beside = planning.companions(companions, framework)
     facts = Knowledge()
     target = planning.described(
         target_of(_machine(source, timeout), facts),
@@ -87,7 +99,9 @@ def provision(
         glibc=glibc,
         arch=arch,
     )
-    request = Request(cuda=cuda, framework="torch", framework_version=framework_version, python=python)
+    request = Request(
+        cuda=cuda, framework=framework, framework_version=framework_version, python=python, companions=beside
+    )
     chosen = planning.plan(request, target, facts, date.today())
     if isinstance(chosen, Conflict):
         options.show(documents.conflict(chosen) if output == "json" else plans.conflict(chosen, options.style()))

@@ -21,9 +21,23 @@ from envdoctor.model import Record
 from envdoctor.model.stack import Target, TargetGpu
 from envdoctor.model.version import at_least, compare, major, minor
 
-# What can stand against a build, in the order in which a person is told. `version` and `cuda` are a person's wishes.
-Constraint = Literal["platform", "libc", "glibc", "version", "cuda", "python", "driver", "gpu"]
-CONSTRAINTS: tuple[Constraint, ...] = ("platform", "libc", "glibc", "version", "cuda", "python", "driver", "gpu")
+# What can stand against a build, in the order in which a person is told. `version`, `cuda` and `companion` are a
+# person's wishes.
+Constraint = Literal[
+    "platform", "processor", "libc", "glibc", "version", "cuda", "python", "companion", "driver", "gpu"
+]
+CONSTRAINTS: tuple[Constraint, ...] = (
+    "platform",
+    "processor",
+    "libc",
+    "glibc",
+    "version",
+    "cuda",
+    "python",
+    "companion",
+    "driver",
+    "gpu",
+)
 Kind = Literal["cuda", "rocm", "mps", "cpu"]
 
 INDEX = "https://download.pytorch.org/whl"

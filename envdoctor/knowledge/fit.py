@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Literal
 
 from envdoctor.knowledge.load import Knowledge, code_runs
@@ -146,7 +147,12 @@ def wheel_pythons(release: TorchRelease, os: str, arch: str) -> tuple[str, ...]:
         return release.pythons_aarch64
     if arch != "x86_64":
         return ()
-    first, last = (int(text.partition(".")[2]) for text in (release.python_min, release.python_max))
+    return _pythons(release.python_min, release.python_max)
+
+
+@lru_cache(maxsize=256)
+def _pythons(oldest: str, newest: str) -> tuple[str, ...]:
+    first, last = (int(text.partition(".")[2]) for text in (oldest, newest))
     return tuple(f"3.{minor}" for minor in range(first, last + 1))
 
 

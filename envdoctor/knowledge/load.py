@@ -290,8 +290,8 @@ class Knowledge:
 
     def driver_cuda(self, driver: str) -> str | None:
         """Give the newest CUDA that this driver offers, from its branch; None: older than every branch known."""
-        rows = [row for row in self.driver_branches if row.branch <= major(driver)]
-        return rows[-1].cuda if rows else None
+        branch = major(driver)
+        return next((row.cuda for row in reversed(self.driver_branches) if row.branch <= branch), None)
 
     def torch(self, version: str) -> tables.TorchRelease | None:
         """Give the row of a torch release; its local tag is ignored."""
@@ -299,7 +299,11 @@ class Knowledge:
 
     def architecture(self, capability: str) -> tables.Architecture | None:
         """Give the row of a compute capability."""
-        return next((row for row in self.architectures if row.capability == capability), None)
+        return self._architectures_by_capability.get(capability)
+
+    @cached_property
+    def _architectures_by_capability(self) -> dict[str, tables.Architecture]:
+        return {row.capability: row for row in self.architectures}
 
 
 def code_runs(archs: Iterable[str], capability: str, *, integrated: bool = False) -> bool:

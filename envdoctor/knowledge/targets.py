@@ -26,6 +26,7 @@ def target_of(machine: Snapshot, facts: Knowledge) -> Target:
         driver=readable(machine.driver.version) if machine.driver else None,
         gpus=tuple(_gpu(gpu, facts) for gpu in machine.gpus if usable(gpu)),
         python=minor(python.version) if python and python.version and readable(python.version) else None,
+        avx="avx" in machine.cpu.features if machine.cpu and machine.cpu.features is not None else None,
     )
 
 

@@ -43,7 +43,6 @@ class Wsl(Record):
     libraries: tuple[str, ...] = ()  # file names in /usr/lib/wsl/lib
     on_loader_path: bool | None = None  # ld.so.cache or LD_LIBRARY_PATH names that folder
     gpu_enabled: bool = True  # [gpu] enabled of /etc/wsl.conf
-    libcuda_linked: bool | None = None  # libcuda.so.1 of that folder is a symbolic link; None: not there, or not looked
     settings: tuple[Setting, ...] | None = None  # of .wslconfig, "wsl2.memory"; None: not found from here
     settings_faults: tuple[str, ...] = ()  # lines of .wslconfig that WSL does not understand
     drive_free_bytes: int | None = None  # of the Windows drive C, which usually holds the virtual disk

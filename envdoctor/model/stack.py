@@ -20,6 +20,7 @@ class Request(Record):
     framework: FrameworkName = "torch"
     framework_version: str | None = None
     python: str | None = None  # 3.12
+    companions: tuple[str, ...] = ()  # packages that must go with the framework: xformers, vllm
 
 
 class TargetGpu(Record):
@@ -42,6 +43,7 @@ class Target(Record):
     gpus: tuple[TargetGpu, ...] = ()
     python: str | None = None  # of the environment at hand, which is kept where it fits
     pythons: tuple[str, ...] | None = None  # the only Python versions that can be had; None: any
+    avx: bool | None = None  # the processor has these instructions
 
 
 class Reason(Record):
@@ -76,6 +78,8 @@ class Stack(Record):
     image_python: str | None = None  # Python that the image brings: the stack's, or another that has wheels
     min_driver: MinDriver | None = None
     conda_note: str | None = None  # why the conda stack differs, or why there is none
+    brings_cuda: bool = True  # the packages bring CUDA and cuDNN; False: those of the machine or the image are loaded
+    build_command: tuple[str, ...] = ()  # what is compiled once the rest is installed; empty: nothing
 
     @property
     def requirements(self) -> tuple[str, ...]:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 _NUMBERS = re.compile(r"\d+(?:\.\d+)*")
 
 
+# A choice of a stack compares the same few hundred versions tens of thousands of times.
+@lru_cache(maxsize=4096)
 def numbers(text: str) -> tuple[int, ...]:
     """Give the leading dotted numbers of a version.
 

@@ -24,6 +24,8 @@ AREAS = (
     "pythons",
     "toolkits",
     "libraries",
+    "engines",
+    "pip_settings",
     "nvidia",
 )
 

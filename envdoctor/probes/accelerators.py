@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from envdoctor.host import Host, names, text
 from envdoctor.model.snapshot import Gpu, Snapshot
-from envdoctor.probes import Place, Probe, pci
+from envdoctor.probes import Place, Probe, device_files, pci
 
+_KFD = "/dev/kfd"
 _TOPOLOGY = "/sys/class/kfd/kfd/topology/nodes"
 _INTEL_INTEGRATED = "0000:00:02.0"  # where Intel's processors have had their graphics since 2004
 
@@ -16,7 +17,12 @@ def _read(host: Host, place: Place | None) -> Snapshot:
     if system == "Darwin":
         return Snapshot(gpus=_apple(host) if machine == "arm64" else (), origins={"gpus": "sysctl"})
     gpus = (*_amd(host), *_intel(host))
-    return Snapshot(gpus=gpus, origins={"gpus": pci.BUS, "gpus.target": _TOPOLOGY})
+    wanted = [f"/dev/dri/{name}" for name in names(host, "/dev/dri") if name.startswith("renderD")]
+    wanted += [f"/dev/infiniband/{name}" for name in names(host, "/dev/infiniband") if name.startswith("uverbs")]
+    if host.kind(_KFD) is not None:
+        wanted.insert(0, _KFD)
+    files = device_files.describe(host, wanted) if wanted else ()
+    return Snapshot(gpus=gpus, devices=files, origins={"gpus": pci.BUS, "gpus.target": _TOPOLOGY, "devices": "/dev"})
 
 
 def _amd(host: Host) -> tuple[Gpu, ...]:
@@ -104,4 +110,4 @@ def _number(host: Host, path: str) -> int | None:
     return int(digits) if digits.isdigit() else None
 
 
-PROBE = Probe("accelerators", ("gpus",), _read)
+PROBE = Probe("accelerators", ("gpus", "devices"), _read)

@@ -14,6 +14,8 @@ Os = Literal["linux", "windows", "macos", "other"]
 
 _OS_RELEASE = ("/etc/os-release", "/usr/lib/os-release")
 _BOARD = "/proc/device-tree/model"
+_CHASSIS = "/sys/class/dmi/id/chassis_type"
+_PRIME = "/etc/prime-discrete"
 _TEGRA = "/etc/nv_tegra_release"
 # The variable's name is the same on every machine with UEFI; its content is four bytes of attributes and one of truth.
 # https://uefi.org/specs/UEFI/2.10/03_Boot_Manager.html
@@ -29,8 +31,10 @@ def read(host: Host, place: Place | None) -> Snapshot:
     system = kinds.get(sysname, "other")
     origins = dict.fromkeys(("system", "system.os", "system.kernel", "system.machine"), "uname")
     if system != "linux":
+        from envdoctor.probes import platforms  # Windows and macOS tell by means of their own
+
         return Snapshot(
-            system=System(os=system, kernel=kernel or None, machine=machine or None),
+            system=platforms.describe(host, System(os=system, kernel=kernel or None, machine=machine or None)),
             origins=origins,
         )
     release, origin = gaps.ask("system.distribution", lambda: _os_release(host)) or ({}, _OS_RELEASE[0])
@@ -48,6 +52,7 @@ def read(host: Host, place: Place | None) -> Snapshot:
     is_virtual, origins["system.virtual"] = gaps.ask("system.virtual", lambda: virtual.read(host)) or (None, "")
     jetson, origins["system.jetson"] = gaps.ask("system.jetson", lambda: _jetson(host)) or (None, _BOARD)
     origins["system.secure_boot"] = _SECURE_BOOT
+    origins |= {"system.laptop": _CHASSIS, "system.graphics_mode": _PRIME, "system.jetpack": _TEGRA}
     return Snapshot(
         system=System(
             os="linux",
@@ -63,6 +68,10 @@ def read(host: Host, place: Place | None) -> Snapshot:
             virtual=is_virtual,
             secure_boot=gaps.ask("system.secure_boot", lambda: _secure_boot(host)),
             jetson=jetson,
+            jetpack=gaps.ask("system.jetpack", lambda: jetpack(read_text(host, _TEGRA) or "")) if jetson else None,
+            laptop=gaps.ask("system.laptop", lambda: _laptop(host)),
+            graphics_mode=gaps.ask("system.graphics_mode", lambda: read_text(host, _PRIME, 64)) or None,
+            iommu_passthrough=gaps.ask("system.iommu_passthrough", lambda: _iommu(host)),
         ),
         gaps=tuple(gaps.found),
         origins=origins,
@@ -118,6 +127,29 @@ def _secure_boot(host: Host) -> bool | None:
     if len(content) < 5:
         raise ValueError(f"{_SECURE_BOOT} holds {len(content)} bytes, not 5")
     return content[4] == 1
+
+
+def jetpack(release: str) -> int | None:
+    """Tell JetPack's major version from the first line of nv_tegra_release; R36 is 6, R35 is 5, R32 is 4.
+
+    >>> jetpack("# R36 (release), REVISION: 3.0, GCID: 36191598, BOARD: generic")
+    6
+    """
+    number = release.partition("# R")[2].partition(" ")[0]
+    return {"32": 4, "34": 5, "35": 5, "36": 6, "38": 7}.get(number)
+
+
+def _laptop(host: Host) -> bool | None:
+    # Types of the chassis: https://www.dmtf.org/standards/smbios (7.4.1)
+    kind = read_text(host, _CHASSIS, 64)
+    return kind in ("8", "9", "10", "14", "30", "31", "32") if kind else None
+
+
+def _iommu(host: Host) -> bool | None:
+    """Only AMD's compute driver asks for it; elsewhere nobody looks."""
+    if host.kind("/sys/module/amdgpu") != "directory":
+        return None
+    return "iommu=pt" in (read_text(host, "/proc/cmdline") or "").split()
 
 
 def _jetson(host: Host) -> tuple[str | None, str]:

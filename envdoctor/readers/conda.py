@@ -10,7 +10,10 @@ from envdoctor.readers.software import environment, package
 
 ORIGIN = "report: conda"
 _ROW = re.compile(
-    r"^ {0,4}(?:\[conda\] )?([a-z_][\w.-]{1,60}) {1,60}(\d[\w.+!]{0,40}) {1,40}([\w.]{1,60})(?: {1,40}([\w./:-]{1,80}))?$",
+    (
+        r"^ {0,4}(?:\[conda\] )?([a-z_][\w.-]{1,60}) {1,60}(\d[\w.+!]{0,40}) {1,40}([\w.]{1,60})"
+        r"(?: {1,40}([\w./:-]{1,80}))?$"
+    ),
     re.M,
 )
 _LIBC = re.compile(r"__glibc=(\d\.\d{1,2})")

@@ -8,7 +8,8 @@ from envdoctor.model.snapshot import Gpu, Snapshot, Vendor
 
 ORIGIN = "report: lspci"
 _CARD = re.compile(
-    r"^\s{0,8}(?:(?:[0-9a-f]{4}:)?([0-9a-f]{2}:[0-9a-f]{2}\.[0-9a-f]) )?(?:VGA compatible controller|3D controller|Display controller)"
+    r"^\s{0,8}(?:(?:[0-9a-f]{4}:)?([0-9a-f]{2}:[0-9a-f]{2}\.[0-9a-f]) )?(?:VGA "
+    r"compatible controller|3D controller|Display controller)"
     r"[^:\n]{0,12}: (.{3,160})$",
     re.M,
 )
@@ -27,7 +28,7 @@ def read(text: str) -> Snapshot:
 
     gpus: list[Gpu] = []
     cards = list(_CARD.finditer(text))[:32]
-    for card, following in zip(cards, [*cards[1:], None], strict=True):
+    for card, following in zip(cards, [*cards[1:], None], strict=False):
         vendor = _vendor(card[2])
         named = [each for each in _NAME.findall(card[2]) if "AMD" not in each]
         end = following.start() if following else len(text)

@@ -1,4 +1,4 @@
-"""Forms of issue trackers: a heading or a dash, the name of a thing, its value; TensorFlow's of all years among them."""
+"""Forms of issue trackers, TensorFlow's of all years among them: a heading or a dash, a name, a value."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def read(text: str) -> Snapshot:
     return joined([part for part in parts if part is not None])
 
 
-def _part(key: str, value: str) -> Snapshot | None:  # noqa: C901
+def _part(key: str, value: str) -> Snapshot | None:
     if key.startswith(("os platform", "operating system", "os ", "platform")) or key in ("os", "system"):
         system = names.system_named(value)
         return Snapshot(system=system, origins={"system": ORIGIN}) if system else None

@@ -28,8 +28,10 @@ _R = TypeVar("_R", bound=msgspec.Struct)
 _DETAIL = "the report does not say"
 # What is not a fact of the machine, and what is looked at field by field.
 _JUDGED = frozenset(
-    ("schema_version", "taken_at", "tool", "problems", "gaps", "origins")
-    + ("system", "cpu", "memory", "driver", "gpus", "toolkits", "pythons")
+    (
+        *("schema_version", "taken_at", "tool", "problems", "gaps", "origins"),
+        *("system", "cpu", "memory", "driver", "gpus", "toolkits", "pythons"),
+    )
 )
 _NO_GAPS = ("packages", "frameworks", "executable", "prefix", "selected_by", "os", "path", "vendor")
 

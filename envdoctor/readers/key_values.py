@@ -1,4 +1,4 @@
-"""Lists of keys and values: `transformers env`, `accelerate env`, `ds_report`, `jax.print_environment_info()`, ultralytics."""
+"""Keys and values: `transformers env`, `accelerate env`, `ds_report`, JAX's environment info, ultralytics."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from envdoctor.readers.joining import joined
 from envdoctor.readers.software import cuda_of, environment, framework, package, version_in
 
 _PACKAGE = re.compile(
-    r"^ {0,4}(?:- )?`?([a-zA-Z][\w.-]{1,40})`? (?:version|install path|wheel compiled w\.)[^:\n]{0,40}\.{0,40}[: ]{1,3}(\S.{0,120})$",
+    (
+        r"^ {0,4}(?:- )?`?([a-zA-Z][\w.-]{1,40})`? (?:version|install path|wheel compiled "
+        r"w\.)[^:\n]{0,40}\.{0,40}[: ]{1,3}(\S.{0,120})$"
+    ),
     re.M,
 )
 _TORCH = re.compile(

@@ -7,9 +7,10 @@ import re
 from envdoctor.model.snapshot import Problem
 
 # A longer line is a list or a dump; what it has to say stands at its beginning or its end.
-LONGEST = 3000
+LONGEST = 1200
 # What is kept of a text; logs repeat themselves, and the rules look at every line that is kept.
-MOST_LINES = 400
+MOST_LINES = 300
+MOST_CHARACTERS = 40_000
 
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]{0,20}[A-Za-z]|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _ALARMS = (
@@ -76,26 +77,36 @@ def alarming(line: str) -> bool:
 
 
 def speaking(text: str) -> tuple[Problem, ...]:
-    """Give each line once, with its number; of a long text those that sound like trouble, and its first ones."""
-    seen: set[str] = set()
-    kept: list[tuple[int, str]] = []
-    for number, raw in enumerate(text.split("\n"), 1):
-        line = raw.strip()
+    """Give each line once, with its number; of a long text its first lines, and those that sound like trouble.
+
+    Of the latter the first and the last ones: causes stand at the beginning of a log, what became of them at its end.
+    """
+    raw = text.split("\n")
+    kept = _fill({}, raw, range(len(raw)), MOST_LINES + 1, alarms=False)
+    if len(kept) > MOST_LINES:
+        kept = _fill({}, raw, range(len(raw)), MOST_LINES // 2, alarms=False)
+        kept = _fill(kept, raw, range(len(raw)), MOST_LINES * 3 // 4, alarms=True)
+        kept = _fill(kept, raw, range(len(raw) - 1, -1, -1), MOST_LINES, alarms=True)
+    room = MOST_CHARACTERS // max(1, len(kept))
+    if sum(map(len, kept)) > MOST_CHARACTERS:
+        kept = {line[:room]: number for line, number in kept.items()}
+    numbered = sorted((number, line) for line, number in kept.items())
+    return tuple(Problem(text=line, source=f"report, line {number + 1}") for number, line in numbered)
+
+
+def _fill(kept: dict[str, int], raw: list[str], order: range, most: int, *, alarms: bool) -> dict[str, int]:
+    for number in order:
+        if len(kept) >= most:
+            break
+        line = raw[number].strip()
         if len(line) > LONGEST:
             line = f"{line[: LONGEST // 2]} … {line[-LONGEST // 2 :]}"
-        if line and line not in seen and not line.startswith(_NO_SPEECH):
-            seen.add(line)
-            kept.append((number, line))
-    if len(kept) > MOST_LINES:
-        half = MOST_LINES // 2
-        alarms = [each for each in kept if alarming(each[1])]
-        if len(alarms) > half:
-            alarms = alarms[: half // 2] + alarms[-half // 2 :]
-        kept = sorted({*alarms, *kept[: MOST_LINES - len(alarms)]})
-    return tuple(Problem(text=line, source=f"report, line {number}") for number, line in kept)
+        if line and line not in kept and not line.startswith(_NO_SPEECH) and (not alarms or alarming(line)):
+            kept[line] = number
+    return kept
 
 
-def opening(text: str, most: int = 60_000) -> str:
+def opening(text: str, most: int = 30_000) -> str:
     """Give the part of a text in which people tell what they have: its beginning and its end, whole lines."""
     if len(text) <= most:
         return text

@@ -28,6 +28,6 @@ def read(text: str) -> Snapshot:
     found = {}
     for name, kind, path in (*_CACHED.findall(text), *_LINKED.findall(text)):
         version = re.search(r"\.so\.([\d.]+)$", path) or re.search(r"\.so\.([\d.]+)$", name)
-        word: _Kind = kind.lower()  # type: ignore[assignment]
+        word: _Kind = kind.lower()
         found[path] = Library(name=word, path=path, version=version[1] if version else None)
     return Snapshot(libraries=tuple(found.values()), origins={"libraries": ORIGIN} if found else {})

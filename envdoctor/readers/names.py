@@ -30,7 +30,8 @@ _DISTRIBUTIONS = {
     "kali": "kali",
 }
 _LINUX = re.compile(
-    rf"(?i)(?<![\w-])({'|'.join(re.escape(each) for each in _DISTRIBUTIONS)})[a-z /()-]{{0,40}}?[\s-]?(\d{{1,2}}(?:\.\d{{1,2}})?)?(?![\w-])"
+    rf"(?i)(?<![\w-])({'|'.join(re.escape(each) for each in _DISTRIBUTIONS)})[a-z "
+    rf"/()-]{{0,40}}?[\s-]?(\d{{1,2}}(?:\.\d{{1,2}})?)?(?![\w-])"
 )
 _WINDOWS = re.compile(
     r"(?i)(?<![\w-])(?:microsoft )?win(?:dows)?[ _-]?(?:edition: )?(7|8|10|11|server)(?![\d.])|microsoft windows"
@@ -45,19 +46,21 @@ _CARD = re.compile(
     r"|titan (?:x\b(?: \(pascal\))?|xp\b|v\b|rtx\b)|gtx titan(?: x| black| z)?"
     r"|tesla [kmptv]\d{1,3}\w?|quadro(?: rtx| k| p| m| t| gv| gp)? ?[kmptgv]{0,2}\d{3,4}\w?"
     r"|(?:a|h|b|l)(?:2|4|10|16|30|40|40s|100|200|800|20|300)(?:[ -](?:pcie|sxm\d?|nvl|80gb|40gb)[\w -]{0,20})?\b"
-    r"|[vp]100(?:[ -](?:pcie|sxm\d?)[\w -]{0,16})?|t4\b|k80\b|m60\b|p40\b|p4\b|mx\d{3}|geforce [mg]?\d{3}m[x]?|geforce \d{3,4}\w?"
+    r"|[vp]100(?:[ -](?:pcie|sxm\d?)[\w -]{0,16})?|t4\b|k80\b|m60\b|p40\b|p4\b|"
+    r"mx\d{3}|geforce [mg]?\d{3}m[x]?|geforce \d{3,4}\w?"
     r"|gh200|gb200|gb10|(?<=nvidia )thor"
-    r"|radeon (?:rx|pro|vii)[ \w]{0,14}|rx ?[567]\d00(?: ?xtx?| ?s)?(?!\w)|(?:amd )?instinct mi\d{2,3}\w?|mi\d{3}[xa]?\b"
+    r"|radeon (?:rx|pro|vii)[ \w]{0,14}|rx ?[567]\d00(?: ?xtx?| ?s)?(?!\w)|(?:amd "
+    r")?instinct mi\d{2,3}\w?|mi\d{3}[xa]?\b"
     r")(?:\b|(?=\s|$|[,;()]))"
 )
 # Short words are a card's name only beside something that says so: "T4" alone is also a label, "A10" a page size.
-_SHORT = re.compile(r"(?i)^(?:nvidia )?(?:[ablhvpktm]\d{1,3}s?|gt ?\d{3,4})$")
+_SHORT = re.compile(r"(?i)^(?:nvidia )?(?:[ablhvpktm]\d{1,2}s?|gt ?\d{3,4})$")
 _facts: Knowledge | None = None
 
 
 def facts() -> Knowledge:
     """Give the tables, read once."""
-    global _facts  # noqa: PLW0603
+    global _facts
     _facts = _facts or Knowledge()
     return _facts
 

@@ -1,4 +1,4 @@
-"""What people write about their machine in their own words, English or Chinese: "RTX 3090, Ubuntu 20.04, torch 1.7.1"."""
+"""What people write in their own words, English or Chinese: "RTX 3090, Ubuntu 20.04, torch 1.7.1"."""
 
 from __future__ import annotations
 
@@ -18,11 +18,14 @@ _TENSORFLOW = re.compile(
 )
 _JAX = re.compile(r"(?i)(?<![\w./-])jax(?:lib)?(?:==|[ :=v]{1,4})(\d\.\d{1,2}(?:\.\d{1,2})?(?:[\w.+]{0,20}))")
 _CUDA = re.compile(
-    rf"(?i)(?<![\w./-])cuda(?: ?(?:toolkit|runtime|/cudnn|tool ?kit))?{_IS}(\d{{1,2}}\.\d{{1,2}})(?!\d*\.\d+\.\d+)"
+    rf"(?i)(?<![\w./-])cuda(?: ?(?:toolkit|runtime|/cudnn|tool ?kit))?{_IS}"
+    r"(\d{1,2}\.\d{1,2}|(?<=[ _-])(?:[89]|1[0-3]))(?![\d.]*\.\d+\.\d+)(?![\w%-])"
 )
 _DRIVER = re.compile(
-    r"(?i)(?:driver|驱动)(?: ?version| ?版本|程序)?s?[`*]{0,2}(?: ?[:：=]| is| 为)?[ `*(]{0,4}(?:nvidia[ -]|v)?(\d{3}\.\d{1,3}(?:\.\d{1,2})?)(?![\d.])"
+    r"(?i)(?:driver|驱动)(?: ?version| ?版本|程序)?s?[`*]{0,2}(?: ?[:：=]| is| 为)?[ `*(]{0,4}(?:nvidia[ "
+    r"-]|v)?(\d{3}\.\d{1,3}(?:\.\d{1,2})?)(?![\d.])|nvidia-driver-(\d{3})\b"
 )
+_OFFERED = re.compile(r"(?i)nvidia-smi[^\n]{0,60}cuda(?: version)?[: ]{1,3}(\d{1,2}\.\d)")
 _PYTHON = re.compile(rf"(?i)(?<![\w./-])python{_IS}(\d\.\d{{1,2}}(?:\.\d{{1,2}})?)(?![\w.]*/)")
 _JETSON = re.compile(
     r"(?i)\bjetson(?: (?:agx |xavier |orin )?(?:nano|tx1|tx2|nx|orin|xavier|thor))?|\bjetpack\b|\bl4t\b"
@@ -41,7 +44,10 @@ def read(text: str) -> Snapshot:
     parts = [_system(told), _software(told)]
     driver = _DRIVER.search(told)
     if driver:
-        parts.append(Snapshot(driver=Driver(version=driver[1]), origins={"driver": ORIGIN}))
+        parts.append(Snapshot(driver=Driver(version=driver[1] or driver[2]), origins={"driver": ORIGIN}))
+    offered = _OFFERED.search(told)
+    if offered:
+        parts.append(Snapshot(driver=Driver(cuda=offered[1]), origins={"driver.cuda": ORIGIN}))
     cards = names.cards_in(told)
     if cards:
         parts.append(Snapshot(gpus=names.gpus_of(cards), origins={"gpus": ORIGIN}))

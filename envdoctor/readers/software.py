@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from typing import Literal
 
-
 from envdoctor.model.snapshot import Framework, Package, PythonEnv, Snapshot
 from envdoctor.model.version import numbers, readable
 
@@ -85,7 +84,9 @@ def environment(
 
 def _is_cpu(one: Package) -> bool:
     build = one.build or ""
-    return build.startswith(("cpu_", "py")) and "_cpu" in build or build.startswith("cpu_") or one.name.endswith("-cpu")
+    return (
+        (build.startswith(("cpu_", "py")) and "_cpu" in build) or build.startswith("cpu_") or one.name.endswith("-cpu")
+    )
 
 
 def cuda_of(text: str) -> str | None:
@@ -102,7 +103,7 @@ def version_in(text: str) -> str | None:
     >>> version_in("v2.11.0-rc2-15-g6290819256d 2.11.0"), version_in("TF 2.16"), version_in("none")
     ('2.11.0', '2.16', None)
     """
-    found = [each for each in re.findall(r"(?<![\w.-])v?(\d{1,4}(?:\.\d{1,8}){1,3}[\w.+]{0,40})", text[:500])]
+    found: list[str] = list(re.findall(r"(?<![\w.-])v?(\d{1,4}(?:\.\d{1,8}){1,3}[\w.+]{0,40})", text[:500]))
     released = [each for each in found if "rc" not in each]
     best = released[-1] if text.startswith("v") and released else found[0] if found else None
     return best.rstrip(".") if best else None

@@ -20,6 +20,9 @@ _NAMED = re.compile(
 
 def sniff(text: str) -> bool:
     """Tell whether the report speaks of WSL."""
+    low = text.lower()
+    if not any(word in low for word in ("wsl", "windows subsystem", "/mnt/c/", "microsoft", "lxss")):
+        return False
     return _NAMED.search(text) is not None or _MICROSOFT.search(text) is not None
 
 

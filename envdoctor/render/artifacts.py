@@ -12,6 +12,7 @@ from envdoctor.render import quoting
 from envdoctor.render.environment import engine
 
 _TORCH_INDEX = "https://download.pytorch.org/whl"
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _SCRIPT_NAME = re.compile(r"[A-Za-z0-9_][\w.-]*")
 
 _SYSTEMS = {"linux": "Linux", "wsl2": "WSL 2", "windows": "Windows", "macos": "macOS"}
@@ -97,6 +98,10 @@ def _names(
     stack = plan.stack
     index = _mirrored(stack.index_url, mirror)
     gpu = "nvidia" if stack.cuda else "amd" if stack.variant.startswith("rocm") else None
+    # What has a local tag is on that index alone; a name that uv's table takes as it is.
+    uv_sources = tuple(
+        name for name, pin in stack.packages.items() if index and local(pin) and _BARE_KEY.fullmatch(name)
+    )
     return {
         "mark": _mark(version),
         "version": version,
@@ -122,6 +127,10 @@ def _names(
         "pip_command": tuple(
             quoting.word(index if index and argument == stack.index_url else argument) for argument in stack.pip_command
         ),
+        "build_command": tuple(quoting.word(argument) for argument in stack.build_command),
+        "uv_sources": uv_sources,
+        "uv_index": f"pytorch-{_slug(stack.variant)}",
+        "index": index,
         "image": quoting.image(stack.base_image),
         "apt": not re.search(r"(^|/)python:", stack.base_image),
         "gpu": gpu,

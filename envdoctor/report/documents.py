@@ -1,4 +1,4 @@
-"""The JSON that commands print; its shape is a promise (docs/json.md)."""
+"""The JSON that commands print. Its shape is a promise: keys are added, never renamed (schema_version)."""
 
 from __future__ import annotations
 

@@ -25,6 +25,8 @@ def plan(chosen: Plan, paths: tuple[str, ...], folder: str | None, style: Style)
     if stack.conda_note:
         lines.append(style.wrap(f"conda: {stack.conda_note}", "  "))
     lines += ["", "install it with", f"  {shlex.join(stack.pip_command)}", ""]
+    if stack.build_command:
+        lines += [f"then, where nvcc of CUDA {stack.cuda} is,", f"  {shlex.join(stack.build_command)}", ""]
     if folder is None:
         lines += [style.wrap(f"would write: {', '.join(paths)}")]
     else:

@@ -4,11 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from envdoctor.knowledge.builds import Build, Candidate, Kind, Objection, builds_of, candidate_of, objections
+from msgspec.structs import replace
+
+from envdoctor.knowledge.builds import (
+    Build,
+    Candidate,
+    Kind,
+    Objection,
+    builds_of,
+    candidate_of,
+    objections,
+    pythons_for,
+)
+from envdoctor.knowledge.fit import wheel_pythons
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.model import Record
 from envdoctor.model.stack import Request, Target
 from envdoctor.model.version import major, minor, numbers, public
+from envdoctor.resolver.companions import pythons_together
 
 
 class Rejected(Record):
@@ -45,11 +58,32 @@ def judge(request: Request, target: Target, facts: Knowledge) -> tuple[tuple[Can
     kinds = {goal_of(request, target)} | ({"cpu"} if request.cuda == "auto" else set())
     for build in (build for release in facts.torch_releases for build in builds_of(release) if build.kind in kinds):
         against = (*_unwanted(build, request), *objections(build, target, facts, request.python))
-        if against:
+        excluded = companion_objection(build, request, target, facts)
+        against = (*against, excluded) if excluded else against
+        candidate = None if against else fitted(build, request, target, facts)
+        if candidate is None:
             rejected.append(Rejected(build=build, objections=against))
         else:
-            fitting.append(candidate_of(build, target, facts, request.python))
+            fitting.append(candidate)
     return tuple(fitting), tuple(rejected)
+
+
+def fitted(build: Build, request: Request, target: Target, facts: Knowledge) -> Candidate | None:
+    """Describe a build that fits, with what its companions leave of its Pythons; None: they leave nothing."""
+    candidate = candidate_of(build, target, facts, request.python)
+    if not request.companions:
+        return candidate
+    pythons, doubts, _ = pythons_together(request.companions, build, candidate.pythons, target, facts)
+    return replace(candidate, pythons=pythons, doubts=(*candidate.doubts, *doubts)) if pythons else None
+
+
+def companion_objection(build: Build, request: Request, target: Target, facts: Knowledge) -> Objection | None:
+    """Say which companion goes with a build on no Python that could be had; None: all go."""
+    if not request.companions:
+        return None
+    every = wheel_pythons(build.release, target.os, target.arch)
+    pythons = pythons_for(build, target, request.python) or every
+    return pythons_together(request.companions, build, pythons, target, facts)[2]
 
 
 def wants_cuda(request: Request, cuda: str) -> bool:

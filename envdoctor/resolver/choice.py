@@ -21,10 +21,14 @@ _UV = "https://github.com/astral-sh/uv/pull/17380"
 
 
 def resolve(request: Request, target: Target, facts: Knowledge) -> Plan | Conflict:
-    """Choose the best published stack of torch that fits a request and a machine, or say why none does.
+    """Choose the best published stack that fits a request and a machine, or say why none does.
 
     Only builds that are in the tables are ever chosen. The same arguments give the same answer.
     """
+    if request.framework != "torch":
+        from envdoctor.resolver import plain
+
+        return plain.resolve(request, target, facts)
     fitting, rejected = judge(request, target, facts)
     chosen = best(fitting, target, facts)
     if chosen is None:

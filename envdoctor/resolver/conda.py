@@ -13,7 +13,7 @@ from envdoctor.model.stack import Request, Target
 from envdoctor.model.version import at_least, compare, minor, numbers
 from envdoctor.resolver.candidates import wants_cuda, wants_version
 
-_EMPTY_NOTE = "conda brings Python only, and pip brings the rest"
+EMPTY_NOTE = "conda brings Python only, and pip brings the rest"
 
 
 class CondaStack(NamedTuple):
@@ -39,9 +39,9 @@ def conda_stack(
     """
     build = candidate.build
     if build.kind == "rocm":
-        return CondaStack({}, f"conda-forge has no ROCm builds of pytorch; {_EMPTY_NOTE}.")
+        return CondaStack({}, f"conda-forge has no ROCm builds of pytorch; {EMPTY_NOTE}.")
     if build.kind == "cuda" and target.arch == "aarch64":
-        return CondaStack({}, f"conda-forge's CUDA builds for aarch64 are not in the tables; {_EMPTY_NOTE}.")
+        return CondaStack({}, f"conda-forge's CUDA builds for aarch64 are not in the tables; {EMPTY_NOTE}.")
     chosen = max(
         _choices(candidate, request, target, facts), key=lambda each: _preference(each, candidate), default=None
     )
@@ -49,7 +49,7 @@ def conda_stack(
         what = f"pytorch {build.release.version}" if request.framework_version else "pytorch"
         what += f" with CUDA {build.cuda}" if build.cuda else ""
         source = facts.conda_builds[0].source
-        return CondaStack({}, f"conda-forge has no {what} for this target ({source}); {_EMPTY_NOTE}.")
+        return CondaStack({}, f"conda-forge has no {what} for this target ({source}); {EMPTY_NOTE}.")
     return _packages(chosen, candidate, python, numpy, target, facts)
 
 

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import combinations
+from typing import Protocol
 
 from msgspec.structs import replace
 
-from envdoctor.knowledge.builds import CONSTRAINTS, Build, Candidate, Constraint, Objection, candidate_of, pythons_for
+from envdoctor.knowledge.builds import CONSTRAINTS, Build, Candidate, Constraint, Objection, pythons_for
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.knowledge.ranking import rank
 from envdoctor.model.stack import Conflict, Reason, Request, Stack, Target
 from envdoctor.model.version import numbers
-from envdoctor.resolver.candidates import Rejected, goal_of, judge
+from envdoctor.resolver.candidates import Rejected, fitted, goal_of, judge
 from envdoctor.resolver.stacks import build_stack
 
-_SHOWN = 3
+SHOWN = 3
 
 
-def minimal(rejected: Iterable[Rejected]) -> tuple[Constraint, ...]:
+class _Against(Protocol):
+    """Whatever was judged, with what stands against it."""
+
+    @property
+    def objections(self) -> tuple[Objection, ...]:
+        """What stands against it."""
+
+
+def minimal(rejected: Iterable[_Against]) -> tuple[Constraint, ...]:
     """Find the fewest constraints such that each build is excluded by at least one of them."""
     against = {frozenset(objection.constraint for objection in each.objections) for each in rejected}
     for size in range(1, len(CONSTRAINTS) + 1):
@@ -37,28 +46,31 @@ def why_none(
         if constraint in ("cuda", "version"):
             reasons.append(_wish(constraint, rejected, request, facts))
             continue
-        reasons += _said(constraint, rejected, constraints)
+        reasons += said(constraint, rejected, constraints)
     return tuple(reasons)
 
 
 def conflict(request: Request, target: Target, facts: Knowledge, rejected: tuple[Rejected, ...]) -> Conflict:
     """Explain that nothing fits, and offer up to three stacks that do once one wish is dropped."""
     constraints = minimal(rejected)
-    names = [_name(constraint, request, target) for constraint in constraints]
+    # A person with a GPU is told what stands against builds for it, and not that those for the CPU are none.
+    told = tuple(each for each in rejected if each.build.kind == goal_of(request, target))
+    told = told if "companion" in constraints and told else rejected
+    names = [name_of(constraint, request, target) for constraint in constraints]
     together = f"{names[0]} together with {' and '.join(names[1:])}" if len(names) > 1 else "".join(names)
     return Conflict(
         summary=f"No published build of torch fits {together}.",
-        reasons=why_none(rejected, constraints, request, facts),
+        reasons=why_none(told, constraints, request, facts),
         alternatives=_alternatives(request, target, facts, rejected),
     )
 
 
-def _said(constraint: Constraint, rejected: tuple[Rejected, ...], constraints: tuple[Constraint, ...]) -> list[Reason]:
+def said(constraint: Constraint, rejected: Sequence[_Against], constraints: tuple[Constraint, ...]) -> list[Reason]:
     """Say what stands against the builds that come nearest: those that nothing else excludes."""
     against = [each for each in rejected if any(o.constraint == constraint for o in each.objections)]
     near = [each for each in against if {o.constraint for o in each.objections} <= set(constraints)] or against
     fewest = min(len(each.objections) for each in near)
-    said = list(
+    every = list(
         {
             o.because: o
             for each in near
@@ -68,18 +80,20 @@ def _said(constraint: Constraint, rejected: tuple[Rejected, ...], constraints: t
         }.values()
     )
     if constraint in ("driver", "gpu"):
-        said.sort(key=lambda objection: objection.source is None)
-        return [_reason(objection) for objection in said[:_SHOWN]]
+        every.sort(key=lambda objection: objection.source is None)
+        return [_reason(objection) for objection in every[:SHOWN]]
     # Every release says the same of a platform or a Python; the oldest one asks least of glibc.
-    return [_reason(said[-1] if constraint == "glibc" else said[0])]
+    return [_reason(every[-1] if constraint == "glibc" else every[0])]
 
 
 def _reason(objection: Objection) -> Reason:
     choice = {
         "platform": "platform",
+        "processor": "processor",
         "libc": "C library",
         "glibc": "C library",
         "python": "Python",
+        "companion": "packages beside torch",
         "driver": "driver",
         "gpu": "GPU",
     }[objection.constraint]
@@ -109,16 +123,19 @@ def _wish(constraint: Constraint, rejected: tuple[Rejected, ...], request: Reque
     return Reason(choice=f"CUDA {request.cuda}", because=because, source=source)
 
 
-def _name(constraint: Constraint, request: Request, target: Target) -> str:
+def name_of(constraint: Constraint, request: Request, target: Target) -> str:
+    """Name what a constraint is on that request and machine, for a sentence: CUDA 11.8."""
     driver = "Windows driver" if target.os in ("windows", "wsl2") else "driver"
     python = request.python or " or ".join(target.pythons or ())
     return {
         "platform": f"{target.os} on {target.arch}",
+        "processor": "a processor without AVX",
         "libc": "a system with musl",
         "glibc": f"glibc {target.glibc}",
         "version": f"version {request.framework_version}",
         "cuda": f"CUDA {request.cuda}",
         "python": f"Python {python}",
+        "companion": " and ".join(request.companions),
         "driver": f"the {driver} {target.driver}",
         "gpu": "the GPUs" if len(target.gpus) > 1 else "the GPU",
     }[constraint]
@@ -138,7 +155,7 @@ def _alternatives(
         if found:
             break
     unique = {(stack.framework_version, stack.variant, stack.python): stack for stack in reversed(found)}
-    return tuple(reversed(unique.values()))[:_SHOWN]
+    return tuple(reversed(unique.values()))[:SHOWN]
 
 
 def _wishes(request: Request) -> tuple[Constraint, ...]:
@@ -149,6 +166,8 @@ def _wishes(request: Request) -> tuple[Constraint, ...]:
         wishes.append("cuda")
     if request.python is not None:
         wishes.append("python")
+    if request.companions:
+        wishes.append("companion")
     return tuple(wishes)
 
 
@@ -167,12 +186,15 @@ def _relaxed(
         wish = replace(wish, python=None)
     if "cuda" in dropped:
         wish = replace(wish, cuda="auto")
-    near = [
-        candidate_of(each.build, target, facts, wish.python)
+    if "companion" in dropped:
+        wish = replace(wish, companions=())
+    close = (
+        fitted(each.build, wish, target, facts)
         for each in rejected
         if {objection.constraint for objection in each.objections} <= set(dropped)
         and pythons_for(each.build, target, wish.python)
-    ]
+    )
+    near = [each for each in close if each is not None]
     near = [_nearest_python(each, request) if "python" in dropped else each for each in near]
     near.sort(key=lambda each: rank(each, target, facts), reverse=True)
     if "version" in dropped:

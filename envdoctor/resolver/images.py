@@ -12,7 +12,7 @@ from envdoctor.model.stack import Reason
 from envdoctor.model.version import at_least, minor, numbers
 
 _LAYERS = "https://www.alibabacloud.com/help/doc-detail/2850550.html"
-_PYTHON_IMAGES = "https://hub.docker.com/_/python"
+PYTHON_IMAGES = "https://hub.docker.com/_/python"
 
 
 class _Base(NamedTuple):
@@ -36,7 +36,7 @@ def image_for(build: Build, python: str, arch: str, facts: Knowledge) -> tuple[s
     with_wheels = [base for base in bases if base.ubuntu.python in pythons]
     if not with_wheels:
         tag = slim(python)
-        return tag, python, Reason(choice=tag, because=_why_slim(build, bases), source=_PYTHON_IMAGES)
+        return tag, python, Reason(choice=tag, because=_why_slim(build, bases), source=PYTHON_IMAGES)
     image, ubuntu = max(
         with_wheels,
         key=lambda base: (base.ubuntu.python == python, numbers(base.ubuntu.version), numbers(base.image.cuda)),

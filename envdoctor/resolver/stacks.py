@@ -11,7 +11,8 @@ from envdoctor.knowledge.fit import wheel_pythons
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.stack import MinDriver, Reason, Request, Stack, Target
 from envdoctor.model.version import at_least, compare, numbers
-from envdoctor.resolver.conda import conda_stack
+from envdoctor.resolver.companions import Together, together
+from envdoctor.resolver.conda import EMPTY_NOTE, CondaStack, conda_stack
 from envdoctor.resolver.images import cuda_pythons, image_for
 
 _PREVIOUS = "https://pytorch.org/get-started/previous-versions/"
@@ -35,8 +36,15 @@ def build_stack(candidate: Candidate, request: Request, target: Target, facts: K
     packages, why_packages = _packages(build, target, facts)
     image, image_python, why_image = image_for(build, python, target.arch, facts)
     conda = conda_stack(candidate, python, packages["numpy"], request, target, facts)
+    if request.companions:
+        conda = CondaStack({}, f"pip's torch was chosen for {', '.join(request.companions)}; {EMPTY_NOTE}.")
     index = None if target.os == "macos" else build.index_url
-    reasons = [why_python, *why_packages, why_image]
+    beside = together(request.companions, build, python, target, facts)
+    assert isinstance(beside, Together), beside  # a build that a companion excludes is no candidate
+    tagged = _is_tagged(build, target)
+    if beside.packages and not tagged:
+        index = None  # the companions are not there, and without a tag pip could not tell the builds apart
+    reasons = [why_python, *why_packages, *beside.reasons, why_image]
     if index:
         reasons.append(_why_index(build, target, index))
     stack = Stack(
@@ -47,15 +55,18 @@ def build_stack(candidate: Candidate, request: Request, target: Target, facts: K
         cudnn=build.variant.cudnn if build.variant else None,
         python=python,
         index_url=index,
-        packages=packages,
+        packages={**packages, **beside.packages},
         conda_packages=conda.packages,
         pip_command=(),
         base_image=image,
         image_python=image_python,
         min_driver=min_driver(candidate, target, facts),
         conda_note=conda.note,
+        build_command=beside.build_command,
     )
-    where = ("--index-url", index) if index else ()
+    # With a tag in the version only PyTorch's index can have it, and the companions come from the plain one.
+    option = "--extra-index-url" if beside.packages else "--index-url"
+    where = (option, index) if index else ()
     return Built(replace(stack, pip_command=("pip", "install", *stack.requirements, *where)), tuple(reasons))
 
 

@@ -58,7 +58,7 @@ def cuda_home_leads_nowhere(machine: Snapshot, facts: Knowledge) -> Iterator[Fou
     yield found(
         f"CUDA_HOME leads to {machine.toolkits[home].path}, CUDA_PATH to {machine.toolkits[path].path}",
         "PyTorch asks CUDA_HOME first and other tools CUDA_PATH, so one build may use both.",
-        evidence=("variables.CUDA_HOME", "variables.CUDA_PATH"),
+        evidence=tuple(f"toolkits[{place}].{field}" for place in (home, path) for field in ("path", "found_by")),
         fixes=(Fix(summary="Keep one of them.", commands=(unset_variable(machine, "CUDA_PATH"),)),),
     )
 
@@ -71,7 +71,7 @@ def cuda_home_leads_nowhere(machine: Snapshot, facts: Knowledge) -> Iterator[Fou
     sources=(_EXTENSION, "https://docs.nvidia.com/cuda/cuda-toolkit-release-notes/index.html"),
 )
 def compiler_too_new_for_nvcc(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
-    """gcc is newer than this CUDA toolkit's nvcc accepts.
+    """The C compiler gcc is newer than this CUDA toolkit's nvcc accepts.
 
     nvcc refuses compilers that it was not tested with; new distributions are ahead of older toolkits.
 
@@ -118,7 +118,7 @@ def compiler_too_new_for_nvcc(machine: Snapshot, facts: Knowledge) -> Iterator[F
     "cuda-stub-loaded",
     "error",
     needs=("driver.libcuda_path", "variables"),
-    supersedes=("DRV006", "DRV018"),
+    supersedes=("DRV018",),
     sources=("https://docs.nvidia.com/cuda/cuda-runtime-api/group__CUDART__TYPES.html",),
 )
 def stub_is_loaded(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:

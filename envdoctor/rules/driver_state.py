@@ -231,8 +231,8 @@ def uvm_is_missing(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     driver, system = machine.driver, machine.system
     if driver is None or driver.nvml != 0 or driver.device_nodes is None or system is None or system.os != "linux":
         return
-    if system.wsl or system.jetson or not driver.module_loaded:
-        return
+    if system.wsl or system.jetson or not driver.module_loaded or "/dev/nvidiactl" not in driver.device_nodes:
+        return  # without that file NVML could not answer, so the files are hidden from us and prove nothing
     inside = system.container is not None
     no_file = "/dev/nvidia-uvm" not in driver.device_nodes
     if not no_file and (inside or driver.uvm is not False):
@@ -315,46 +315,6 @@ def fabric_manager_missing(machine: Snapshot, facts: Knowledge) -> Iterator[Foun
                 commands=(*install, ("sudo", "systemctl", "enable", "--now", "nvidia-fabricmanager")),
                 effect="needs-root",
                 where="host" if system.container else "here",
-            ),
-        ),
-    )
-
-
-@rule(
-    "DRV019",
-    "persistence-mode-off",
-    "note",
-    needs=("gpus.name", "driver.persistenced", "driver.display_server", "system.wsl", "system.container"),
-    sources=(_NVML, "https://docs.nvidia.com/deploy/driver-persistence/index.html"),
-)
-def persistence_is_off(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
-    """Nothing keeps the driver awake between programs on this machine without a display.
-
-    When the last GPU program ends, the driver lets go of the card, and the next one pays seconds for its start. The
-    service nvidia-persistenced keeps it ready.
-
-    Check: `nvidia-smi --query-gpu=persistence_mode --format=csv`.
-    Silent where a display server runs, in WSL, in Windows and in containers, which cannot change it.
-    """
-    driver = machine.driver
-    if driver is None or driver.persistenced is not False or driver.display_server is not False:
-        return
-    off = [
-        i
-        for i, gpu in enumerate(machine.gpus)
-        if gpu.health and gpu.health.persistence is False and not gpu.display_active
-    ]
-    if not off or not on_bare_linux(machine):
-        return
-    yield found(
-        "Each GPU program pays for the driver's start, since nothing keeps it awake between programs",
-        "Persistence mode is off, no display uses the card and nvidia-persistenced does not run.",
-        evidence=(*(f"gpus[{i}].health.persistence" for i in off), "driver.persistenced"),
-        fixes=(
-            Fix(
-                summary="Let the service keep the driver ready.",
-                commands=(("sudo", "systemctl", "enable", "--now", "nvidia-persistenced"),),
-                effect="needs-root",
             ),
         ),
     )

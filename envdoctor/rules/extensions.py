@@ -1,4 +1,4 @@
-"""Compiled packages that were made for one torch, one CUDA or one generation of GPUs: xformers, flash-attn and others."""
+"""Compiled packages made for one torch, one CUDA or one generation of GPUs: xformers, flash-attn and others."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def flash_attention_for_other_torch(machine: Snapshot, facts: Knowledge) -> Iter
 
 
 def _tagged_torch(tags: str | None) -> str | None:
-    """Read the torch that a wheel's name carries: flash_attn-2.8.3+cu12torch2.8cxx11abiTRUE-cp312-…"""
+    """Read the torch that a wheel's name carries: flash_attn-2.8.3+cu12torch2.8cxx11abiTRUE-cp312-….whl."""
     tail = (tags or "").partition("torch")[2]
     end = next((at for at, letter in enumerate(tail) if letter not in "0123456789."), len(tail))
     version = tail[:end].strip(".")
@@ -131,7 +131,7 @@ def _tagged_torch(tags: str | None) -> str | None:
     sources=(_FLASH,),
 )
 def flash_attention_on_old_gpu(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
-    """flash-attn 2 is installed, and no GPU here is new enough for it.
+    """The package flash-attn 2 is installed, and no GPU here is new enough for it.
 
     FlashAttention 2 for CUDA has kernels for compute capability 8.0 and newer (Ampere, Ada, Hopper, Blackwell). On
     Turing and Volta cards, such as T4 and V100, it stops when it is used.
@@ -209,7 +209,7 @@ def triton_differs_from_pin(machine: Snapshot, facts: Knowledge) -> Iterator[Fou
     sources=(_BNB, "pkg:pypi/bitsandbytes"),
 )
 def bitsandbytes_has_no_build(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
-    """bitsandbytes brings no library for this PyTorch's CUDA.
+    """The package bitsandbytes brings no library for this PyTorch's CUDA.
 
     It carries one compiled library for each CUDA version it was built with and takes the one of torch's version. Where
     that is missing, only its code for the processor is loaded, and 4-bit models stop.

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.finding import Fix
 from envdoctor.model.snapshot import Gpu, GpuHealth, Snapshot
+from envdoctor.rules.driver import on_bare_linux
 from envdoctor.rules.registry import Found, found, rule
 from envdoctor.rules.wording import card, sentence
 
@@ -193,3 +194,43 @@ def held_back_by_power(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
                     ),
                 ),
             )
+
+
+@rule(
+    "DRV019",
+    "persistence-mode-off",
+    "note",
+    needs=("gpus.name", "driver.persistenced", "driver.display_server", "system.wsl", "system.container"),
+    sources=(_NVML, "https://docs.nvidia.com/deploy/driver-persistence/index.html"),
+)
+def persistence_is_off(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
+    """Nothing keeps the driver awake between programs on this machine without a display.
+
+    When the last GPU program ends, the driver lets go of the card, and the next one pays seconds for its start. The
+    service nvidia-persistenced keeps it ready.
+
+    Check: `nvidia-smi --query-gpu=persistence_mode --format=csv`.
+    Silent where a display server runs, in WSL, in Windows and in containers, which cannot change it.
+    """
+    driver = machine.driver
+    if driver is None or driver.persistenced is not False or driver.display_server is not False:
+        return
+    off = [
+        i
+        for i, gpu in enumerate(machine.gpus)
+        if gpu.health and gpu.health.persistence is False and not gpu.display_active
+    ]
+    if not off or not on_bare_linux(machine):
+        return
+    yield found(
+        "Each GPU program pays for the driver's start, since nothing keeps it awake between programs",
+        "Persistence mode is off, no display uses the card and nvidia-persistenced does not run.",
+        evidence=(*(f"gpus[{i}].health.persistence" for i in off), "driver.persistenced"),
+        fixes=(
+            Fix(
+                summary="Let the service keep the driver ready.",
+                commands=(("sudo", "systemctl", "enable", "--now", "nvidia-persistenced"),),
+                effect="needs-root",
+            ),
+        ),
+    )

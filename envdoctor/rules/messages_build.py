@@ -34,12 +34,21 @@ def other_nvcc(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     """
     line = said(
         machine,
-        r"(?i)detected CUDA version \(?([\d.]+)\)?\s+mismatch\w*\s+(?:the )?version that was used to compile\s+PyTorch\s+\(?([\d.]+)\)?",
+        (
+            r"(?i)detected CUDA version \(?([\d.]+)\)?\s+mismatch\w*\s+(?:the )?version "
+            r"that was used to compile\s+PyTorch\s+\(?([\d.]+)\)?"
+        ),
         r"(?i)Installed CUDA version ([\d.]+) does not match the version torch was compiled with ([\d.]+)",
         r"(?i)Cuda extensions are being compiled with a version of Cuda that does\s*not match",
         r"(?i)(?:nvcc|CUDA toolkit|CUDA_HOME)[^\n]{0,60}(?:does not match|mismatch|differ)[^\n]{0,60}(?:torch|pytorch)",
-        r"(?i)(?:FlashAttention|flash[_-]attn|this package|extension)[^\n]{0,40}(?:is )?only supported on CUDA ([\d.]+) and above",
-        r"(?i)(?:Torch|PyTorch)[^\n]{0,24} CUDA ([\d.]+)[^\n]{0,30}(?:nvcc|toolkit)[^\n]{0,20} ([\d.]+)[^\n]{0,30}(?:mismatch|differ|incompatible)",
+        (
+            r"(?i)(?:FlashAttention|flash[_-]attn|this package|extension)[^\n]{0,40}(?:is "
+            r")?only supported on CUDA ([\d.]+) and above"
+        ),
+        (
+            r"(?i)(?:Torch|PyTorch)[^\n]{0,24} CUDA ([\d.]+)[^\n]{0,30}(?:nvcc|toolkit)"
+            r"[^\n]{0,20} ([\d.]+)[^\n]{0,30}(?:mismatch|differ|incompatible)"
+        ),
     )
     if line is None:
         return
@@ -50,10 +59,16 @@ def other_nvcc(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         evidence=(line.evidence,),
         fixes=(
             Fix(
-                summary="Install the CUDA toolkit of PyTorch's version and point CUDA_HOME to it (conda: cuda-nvcc in that version)."
+                summary=(
+                    "Install the CUDA toolkit of PyTorch's version and point CUDA_HOME to it "
+                    "(conda: cuda-nvcc in that version)."
+                )
             ),
             Fix(
-                summary="Or install the build of PyTorch for the toolkit that is there, or a wheel of the extension that is already compiled.",
+                summary=(
+                    "Or install the build of PyTorch for the toolkit that is there, or a wheel "
+                    "of the extension that is already compiled."
+                ),
                 effect="changes-env",
             ),
         ),
@@ -82,7 +97,10 @@ def toolkit_too_old(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         r"(?i)Value '(?:compute|sm)_(\d{2,3})\w?' is not defined for option 'gpu-architecture'",
         r"(?i)nvrtc: error: invalid value for --gpu-architecture",
         r"(?i)Unknown CUDA arch \(?(\d{1,2}\.\d)\w*\)? or GPU not supported",
-        r"(?i)(?:nvcc|cuda toolkit|cuda)[^\n]{0,40}(?:does not|doesn't) support (?:compute capability|sm_?|compute_)[ ]?(\d[\d.]{1,3})",
+        (
+            r"(?i)(?:nvcc|cuda toolkit|cuda)[^\n]{0,40}(?:does not|doesn't) support (?:compute "
+            r"capability|sm_?|compute_)[ ]?(\d[\d.]{1,3})"
+        ),
         r"NVRTC_ERROR_INVALID_OPTION",
     )
     if line is None:
@@ -100,20 +118,26 @@ def toolkit_too_old(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
             slug="gpu-too-old-for-build",
             fixes=(
                 Fix(
-                    summary=f"Use CUDA {row.last_cuda if row else ''} or older, or leave that architecture out of the list to compile for."
+                    summary=(
+                        f"Use CUDA {row.last_cuda if row else ''} or older, or leave that architecture "
+                        f"out of the list to compile for."
+                    )
                 ),
             ),
         )
         return
     yield found(
-        f"The CUDA toolkit is too old to compile for {f'compute capability {capability}' if capability else 'this GPU'}",
+        "The CUDA toolkit is too old to compile for "
+        + (f"compute capability {capability}" if capability else "this GPU"),
         f"Support begins with CUDA {row.first_cuda}."
         if row and row.first_cuda
         else "It knows only the GPUs of its own time.",
         evidence=(line.evidence,),
         fixes=(
             Fix(
-                summary="Install a newer toolkit, or set TORCH_CUDA_ARCH_LIST to an architecture that it knows, with +PTX."
+                summary=(
+                    "Install a newer toolkit, or set TORCH_CUDA_ARCH_LIST to an architecture that it knows, with +PTX."
+                )
             ),
         ),
     )
@@ -140,7 +164,10 @@ def compiler_too_new(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         r"(?i)unsupported GNU version! gcc versions later than ([\d.]+)",
         r"(?i)unsupported (?:GNU|clang|Microsoft Visual Studio|Visual Studio|MSVC|Intel)[^\n]{0,20} version",
         r"(?i)parameter packs not expanded with",
-        r"(?i)(?:gcc|g\+\+|clang)[^\n]{0,20}(?:version )?\d+[^\n]{0,40}(?:not supported|too new|is unsupported)[^\n]{0,30}(?:nvcc|cuda)?",
+        (
+            r"(?i)(?:gcc|g\+\+|clang)[^\n]{0,20}(?:version )?\d+[^\n]{0,40}(?:not supported|"
+            r"too new|is unsupported)[^\n]{0,30}(?:nvcc|cuda)?"
+        ),
         r"(?i)c\+\+/\d+/[^\n]{0,80}(?:error|undefined)[^\n]{0,80}",
         r"(?i)identifier \"?(?:__builtin_\w+|_Float(?:32|64|128)x?|__ieee128)\"? is undefined",
         r"(?i)The current installed version of (?:g\+\+|gcc) \([\d.]+\) is greater than the maximum required version",
@@ -155,7 +182,10 @@ def compiler_too_new(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         evidence=(line.evidence,),
         fixes=(
             Fix(
-                summary="Install an older compiler beside the other and name it: export CC=gcc-11 CXX=g++-11 (for nvcc: -ccbin), or use a newer toolkit.",
+                summary=(
+                    "Install an older compiler beside the other and name it: export CC=gcc-11 "
+                    "CXX=g++-11 (for nvcc: -ccbin), or use a newer toolkit."
+                ),
                 page=HOSTS,
             ),
         ),
@@ -184,9 +214,16 @@ def ptxas_too_old(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         r"(?i)unsupported \.version [\d.]+; current version is",
         r"(?i)ptxas[^\n]{0,80}'sm_\w+' is not (?:defined|a recogni)",
         r"(?i)Value 'sm_\w+' is not defined for option 'gpu-name'",
-        r"(?i)ptxas (?:is |version )?(?:[\d.]+ )?(?:is )?too old|ptxas too old|using ptxas (?:version )?[\d.]+, (?:which is )?older than",
+        (
+            r"(?i)ptxas (?:is |version )?(?:[\d.]+ )?(?:is )?too old|ptxas too old|using "
+            r"ptxas (?:version )?[\d.]+, (?:which is )?older than"
+        ),
         r"(?i)ptxas[^\n]{0,40}does not support (?:CC|compute capability|sm_)[^\n]{0,20}",
-        r"(?i)(?:couldn't|could not|can't|cannot) (?:get|find|run|invoke) ptxas[^\n]{0,60}|PTXASError|ptxas exited with non-zero",
+        r"(?i)invoking ptxas with version [\d.]+, which corresponds",
+        (
+            r"(?i)(?:couldn't|could not|can't|cannot) (?:get|find|run|invoke) ptxas[^\n]{0,60}|"
+            r"PTXASError|ptxas exited with non-zero"
+        ),
     )
     if line is None:
         return
@@ -196,7 +233,10 @@ def ptxas_too_old(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         evidence=(line.evidence,),
         fixes=(
             Fix(
-                summary="Take the older toolkit's bin folder off PATH, or update it; JAX and Triton bring a ptxas of their own (nvidia-cuda-nvcc, TRITON_PTXAS_PATH)."
+                summary=(
+                    "Take the older toolkit's bin folder off PATH, or update it; JAX and Triton "
+                    "bring a ptxas of their own (nvidia-cuda-nvcc, TRITON_PTXAS_PATH)."
+                )
             ),
         ),
     )
@@ -231,7 +271,11 @@ def libdevice(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         evidence=(line.evidence,),
         fixes=(
             Fix(
-                summary="Install cuda-nvcc (conda, channel nvidia) or nvidia-cuda-nvcc-cu12 (pip), and name its root: XLA_FLAGS=--xla_gpu_cuda_data_dir=FOLDER, the one that holds nvvm.",
+                summary=(
+                    "Install cuda-nvcc (conda, channel nvidia) or nvidia-cuda-nvcc-cu12 (pip), "
+                    "and name its root: XLA_FLAGS=--xla_gpu_cuda_data_dir=FOLDER, the one that "
+                    "holds nvvm."
+                ),
                 effect="changes-env",
             ),
         ),

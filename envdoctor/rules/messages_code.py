@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.finding import Fix
 from envdoctor.model.snapshot import Snapshot
-from envdoctor.model.version import compare, minor, readable
+from envdoctor.model.version import compare
 from envdoctor.rules.registry import Found, found, rule
-from envdoctor.rules.told import capability, cards_named, mentions, on_jetson, said
+from envdoctor.rules.told import built_for, capabilities, capability, cards_named, mentions, on_jetson, said
 
 TORCH = "https://github.com/pytorch/pytorch/blob/main/torch/cuda/__init__.py"
 TF_GPU = "https://github.com/tensorflow/tensorflow/blob/master/tensorflow/core/common_runtime/gpu/gpu_device.cc"
@@ -25,6 +25,15 @@ _NO_CODE = (
     r"(?i)CUDNN_STATUS_ARCH_MISMATCH",
     r"(?i)(?:is )?not compatible with the current PyTorch installation",
     r"(?i)invalid device function",
+)
+# What a library without code for the card may print as well; only versions make it proof.
+_ODD = (
+    (
+        r"CUBLAS_STATUS_(?:EXECUTION_FAILED|ARCH_MISMATCH|INTERNAL_ERROR)|CUDNN_STATUS_(?:EXECUTION_FAILED|"
+        r"MAPPING_ERROR|NOT_INITIALIZED|INTERNAL_ERROR)"
+    ),
+    r"(?i)\b(?:hangs?|stuck|freez\w+|nan\b|wrong results?|garbage)",
+    r"(?i)Failed to get convolution algorithm|launch failed|internal error",
 )
 
 
@@ -47,12 +56,15 @@ def no_code(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     """
     listed = said(
         machine,
-        r"CUDA capability sm_(\d{2,3}) is not compatible[\s\S]{0,160}?supports CUDA capabilities ((?:(?:sm|compute)_\d+a?\s*)+)",
+        (
+            r"CUDA capability sm_(\d{2,3}) is not compatible[\s\S]{0,160}?supports CUDA "
+            r"capabilities ((?:(?:sm|compute)_\d+a?\s*)+)"
+        ),
     )
     if listed:
         own, built = (
-            int(listed[1]),
-            [int("".join(c for c in word.partition("_")[2] if c.isdigit())) for word in listed[2].split()],
+            int(listed.group(1)),
+            [int("".join(c for c in word.partition("_")[2] if c.isdigit())) for word in listed.group(2).split()],
         )
         yield _verdict(
             machine,
@@ -65,7 +77,7 @@ def no_code(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         machine,
         r"(?i)no longer supports this GPU because it is too old",
         r"(?i)Ignoring visible gpu device[^\n]{0,200}minimum required Cuda capability",
-        r"(?i)minimum (?:required )?(?:cuda|compute) capability[^\n]{0,40}(?:supported |that we support )?(?:by this library )?is (\d\.\d)",
+        r"(?i)minimum (?:required |supported )?(?:cuda |compute )+capability[^\n]{0,60}?\d\.\d",
         r"(?i)(?:legacy|supported through the NVIDIA \d{3}\.xx Legacy)[^\n]{0,20}drivers?",
         r"(?i)too old to be supported|GPU[^\n]{0,40}(?:is )?too old",
     )
@@ -74,34 +86,28 @@ def no_code(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
             machine, old.evidence, newer=False, named="the message names the oldest capability that is served"
         )
         return
-    line = said(machine, *_NO_CODE)
+    line = said(machine, *_NO_CODE) or said(machine, *_ODD)
     if line is None or said(machine, r"HIP error|hipError") or on_jetson(machine):
         return
     own_text = capability(machine, facts)
-    verdict = _newer(machine, facts, own_text)
+    verdict = _newer(machine, facts, own_text, guess=said(machine, *_NO_CODE) is not None)
     if verdict is None:
         return
     yield _verdict(machine, line.evidence, newer=verdict, named=f"compute capability {own_text}", likely=True)
 
 
-def _newer(machine: Snapshot, facts: Knowledge, own: str | None) -> bool | None:
-    """Tell whether the card is newer than the build; where nothing but the capability is known, by its age."""
+def _newer(machine: Snapshot, facts: Knowledge, own: str | None, *, guess: bool) -> bool | None:
+    """Tell whether the card is newer than the build; where nothing but the capability is known, `guess` by its age."""
     row = facts.architecture(own) if own else None
-    built = _built_for(machine)
+    built = built_for(machine, facts)
     if row and row.first_cuda and built and compare(built, row.first_cuda) < 0:
         return True
     if row and row.last_cuda and built and compare(built, row.last_cuda) > 0:
         return False
-    if own is None:
+    driver = machine.driver.cuda if machine.driver else None
+    if own is None or not guess or (built and driver and compare(driver, built) < 0):
         return None
     return compare(own, "7.5") >= 0
-
-
-def _built_for(machine: Snapshot) -> str | None:
-    python = machine.python
-    built = [each.cuda for each in python.frameworks if each.cuda and readable(each.cuda)] if python else []
-    kits = [kit.version for kit in machine.toolkits if readable(kit.version)]
-    return minor(built[0]) if built else minor(kits[0]) if kits and kits[0] else None
 
 
 def _verdict(machine: Snapshot, evidence: str, *, newer: bool, named: str, likely: bool = False) -> Found:
@@ -114,7 +120,10 @@ def _verdict(machine: Snapshot, evidence: str, *, newer: bool, named: str, likel
             certainty="likely" if likely else None,
             fixes=(
                 Fix(
-                    summary="Install a build for a CUDA that knows the card (Ampere 11.1, Ada and Hopper 11.8, Blackwell 12.8 or newer).",
+                    summary=(
+                        "Install a build for a CUDA that knows the card (Ampere 11.1, Ada and Hopper "
+                        "11.8, Blackwell 12.8 or newer)."
+                    ),
                     commands=(("envdoctor", "provision"),),
                     effect="changes-env",
                     page="https://pytorch.org/get-started/locally/",
@@ -129,60 +138,10 @@ def _verdict(machine: Snapshot, evidence: str, *, newer: bool, named: str, likel
         certainty="likely" if likely else None,
         fixes=(
             Fix(
-                summary="Install an older build that still has code for the card, or build from source for its capability.",
+                summary=(
+                    "Install an older build that still has code for the card, or build from source for its capability."
+                ),
                 effect="changes-env",
-            ),
-        ),
-    )
-
-
-@rule(
-    "MSG602",
-    "gpu-feature-unsupported",
-    "error",
-    needs=("problems",),
-    supersedes=("MSG601",),
-    sources=(
-        GPUS,
-        "https://docs.vllm.ai/en/latest/getting_started/installation/gpu.html",
-        "https://github.com/Dao-AILab/flash-attention",
-    ),
-)
-def feature(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
-    """The GPU's generation lacks what the run asks for.
-
-    bfloat16 and flash attention begin with Ampere (8.0), fp8 with Ada (8.9), tensor cores with Volta (7.0). Engines
-    name the capability that they need.
-
-    Check: `nvidia-smi --query-gpu=name,compute_cap --format=csv`.
-    """
-    line = said(
-        machine,
-        r"(?i)bfloat16 is only supported on GPUs with compute capability",
-        r"(?i)(?:bf16|bfloat16)[^\n]{0,60}(?:not supported|unsupported|isn't supported|requires? (?:ampere|compute))",
-        r"(?i)(?:doesn'?t|does not) support bf16",
-        r"(?i)flash ?attention[^\n]{0,20} only supports (?:ampere|turing|hopper)[^\n]{0,30}",
-        r"(?i)GPUs with compute capability (?:below|less than|lower than) \d\.\d are not supported",
-        r"(?i)not supported (?:for|on) the current GPU\. ?Minimum capability",
-        r"(?i)minimum capability:? ?\d+\.? ?current capability",
-        r"(?i)(?:fp8\w*|float8\w*|fp4\w*|nvfp4)[^\n]{0,60}(?:not supported|only supported|requires)[^\n]{0,80}",
-        r"(?i)triton only supports devices of CUDA capability|too old to be supported by the triton",
-        r"(?i)feature '[.\w]+' requires \.target sm_\d+",
-        r"(?i)requires? (?:device|gpu)s? with (?:compute )?capability >=? ?\(?\d[^\n]{0,60}",
-        r"(?i)(?:requires?|needs?) (?:a gpu with )?compute capability (?:of )?(?:at least |>= ?)?\d\.\d[^\n]{0,60}",
-        r"(?i)(?:your|this|the) (?:gpu|device|card)[^\n]{0,30} (?:does not|doesn't) support (?:fp16|bf16|float16|bfloat16|int8|fp8|flash|tf32)[^\n]{0,40}",
-        r"(?i)(?:RuntimeError|error)[^\n]{0,40}only (?:supports?|available on)[^\n]{0,30}(?:sm_?[789]\d|ampere|hopper|turing|volta)[^\n]{0,40}",
-        r"(?i)Cannot use FlashAttention[^\n]{0,60}",
-    )
-    if line is None:
-        return
-    yield found(
-        f"{(card := cards_named(machine))[:1].upper()}{card[1:]} lacks what this run asks for",
-        "The message names the capability that is needed; no driver or toolkit adds it.",
-        evidence=(line.evidence,),
-        fixes=(
-            Fix(
-                summary="Ask for float16 instead of bfloat16 and for another attention or quantisation, or use a newer GPU."
             ),
         ),
     )
@@ -224,7 +183,10 @@ def gfx(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         evidence=(line.evidence,),
         fixes=(
             Fix(
-                summary="Try HSA_OVERRIDE_GFX_VERSION with a target of the same family that is supported (10.3.0 for RDNA 2, 11.0.0 for RDNA 3).",
+                summary=(
+                    "Try HSA_OVERRIDE_GFX_VERSION with a target of the same family that is supported "
+                    "(10.3.0 for RDNA 2, 11.0.0 for RDNA 3)."
+                ),
                 commands=(("export", "HSA_OVERRIDE_GFX_VERSION=10.3.0"),),
             ),
             Fix(
@@ -254,15 +216,18 @@ def slow_start(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         machine,
         r"(?i)kernels? will be jit-compiled from PTX",
         r"(?i)not built with CUDA kernel binaries compatible with compute capability",
-        r"(?i)jit[- ]compil\w+[^\n]{0,60}(?:minutes|long|slow|ptx)|ptx[^\n]{0,60}jit",
+        r"(?i)jit[- ]compil\w+[^\n]{0,60}(?:minutes|long|slow|ptx)|\bptx\b[^\n]{0,60}\bjit\b",
     )
     if line is None and mentions(
         machine,
-        r"(?:first|start|import|initiali[sz]|\.cuda\(\)|\.to\()[^\n]{0,120}(?:\d+ ?(?:min|minutes)|very slow|takes? (?:so |very |a )?long|forever|分钟)",
+        (
+            r"(?:first|start|import|initiali[sz]|\.cuda\(\)|\.to\()[^\n]{0,120}(?:\d+ ?(?:min|"
+            r"minutes)|very slow|takes? (?:so |very |a )?long|forever|分钟)"
+        ),
     ):
-        own, built = capability(machine, facts), _built_for(machine)
-        row = facts.architecture(own) if own else None
-        if row and row.first_cuda and built and compare(built, row.first_cuda) < 0:
+        built = built_for(machine, facts)
+        rows = [facts.architecture(own) for own in capabilities(machine, facts)]
+        if built and any(row and row.first_cuda and compare(built, row.first_cuda) < 0 for row in rows):
             line = said(machine, r"(?i)[^\n]*(?:\d+ ?min|slow|long|forever|分钟)[^\n]*")
     if line is None:
         return
@@ -272,7 +237,10 @@ def slow_start(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         evidence=(line.evidence,),
         fixes=(
             Fix(
-                summary="Wait once and keep ~/.nv/ComputeCache with room: CUDA_CACHE_MAXSIZE=4294967296; or install a build with code for the card.",
+                summary=(
+                    "Wait once and keep ~/.nv/ComputeCache with room: CUDA_CACHE_MAXSIZE=4294967296; "
+                    "or install a build with code for the card."
+                ),
                 commands=(("export", "CUDA_CACHE_MAXSIZE=4294967296"),),
             ),
         ),

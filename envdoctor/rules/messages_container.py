@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from envdoctor.knowledge.fit import branch_offers
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.snapshot import Snapshot
 from envdoctor.model.version import at_least, readable
@@ -38,7 +39,11 @@ def snap(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     """
     line = said(
         machine,
-        r"(?i)/(?:var/)?snap/(?:bin/)?docker\b|snap\.docker|snap (?:list|install|remove|info|restart)[^\n]{0,20}docker|docker[^\n]{0,30}(?:from|via|by|with|using) (?:the )?snap\b",
+        (
+            r"(?i)/(?:var/)?snap/(?:bin/)?docker\b|snap\.docker|snap (?:list|install|remove|"
+            r"info|restart)[^\n]{0,20}docker|docker[^\n]{0,30}(?:from|via|by|with|using)"
+            r" (?:the )?snap\b"
+        ),
     )
     certain = line is not None
     if line is None:
@@ -54,7 +59,10 @@ def snap(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         return
     yield found(
         "Docker runs from a snap and does not see the host's NVIDIA container toolkit",
-        "The toolkit is for Docker's own packages; a snap cannot use it. With both installed, either may answer after a reboot.",
+        (
+            "The toolkit is for Docker's own packages; a snap cannot use it. With both "
+            "installed, either may answer after a reboot."
+        ),
         evidence=(line.evidence,),
         certainty="certain" if certain else None,
         fixes=(
@@ -75,7 +83,7 @@ def snap(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     "container-toolkit-missing",
     "error",
     needs=("problems",),
-    supersedes=("MSG209", "MSG211", "MSG212", "MSG905", "MSG906"),
+    supersedes=("MSG209", "MSG211", "MSG212", "MSG905"),
     sources=(TOOLKIT, DOCKER),
 )
 def toolkit_missing(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
@@ -90,7 +98,10 @@ def toolkit_missing(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         machine,
         r"could not select device driver[^\n]{0,40}capabilities[^\n]{0,10}gpu",
         r"could not select device driver",
-        r"(?i)nvidia-container-(?:runtime|runtime-hook|toolkit|cli)[^\n]{0,24}(?:executable file not found|no such file|: command not found)",
+        (
+            r"(?i)nvidia-container-(?:runtime|runtime-hook|toolkit|cli)[^\n]{0,24}(?:executable "
+            r"file not found|no such file|: command not found)"
+        ),
         r"(?i)unresolvable CDI devices|stat nvidia\.com/gpu|unknown flag: --gpus|unable to find CDI",
         r"(?i)nvidia-docker: command not found",
     )
@@ -102,53 +113,11 @@ def toolkit_missing(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         evidence=(line.evidence,),
         fixes=(
             on_host(
-                "Install nvidia-container-toolkit from NVIDIA's repository on the host, register it and restart Docker.",
+                (
+                    "Install nvidia-container-toolkit from NVIDIA's repository on the host, register "
+                    "it and restart Docker."
+                ),
                 ("sudo", "nvidia-ctk", "runtime", "configure", "--runtime=docker"),
-                ("sudo", "systemctl", "restart", "docker"),
-                effect="needs-root",
-                page=TOOLKIT,
-            ),
-        ),
-    )
-
-
-@rule(
-    "MSG203",
-    "container-runtime-not-nvidia",
-    "error",
-    needs=("problems",),
-    supersedes=("MSG209", "MSG211"),
-    sources=(TOOLKIT, "https://github.com/NVIDIA/k8s-device-plugin"),
-)
-def runtime_not_known(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
-    """The running container engine does not use NVIDIA's runtime.
-
-    A runtime named in daemon.json is known only after the daemon is restarted. Kubernetes' device plugin itself has to
-    run with that runtime, or it finds no libnvidia-ml and offers no GPU.
-
-    Check: `docker info` lists nvidia under Runtimes; in Kubernetes the plugin's log names the cards.
-    """
-    line = said(
-        machine,
-        r"(?i)unknown (?:or invalid )?runtime(?: specified| name)?:?[^\n]{0,6}nvidia",
-        r"(?i)runtime[^\n]{0,20}\"?nvidia\"?[^\n]{0,20}(?:not found|is not (?:known|registered|configured)|no such)",
-        r"(?i)no runtime for \"?nvidia|RuntimeHandler \"?nvidia\"? not supported",
-        r"(?i)If this is a GPU node, did you (?:set the docker default runtime|configure the NVIDIA Container Toolkit)",
-        r"(?i)(?:could not load|failed to initialize) NVML[^\n]{0,80}(?:device[- ]plugin|libnvidia-ml|ERROR_LIBRARY_NOT_FOUND)",
-        r"(?i)Incompatible (?:platform|strategy) detected|No devices found\. Waiting indefinitely|Detected non-NVML platform",
-        r"(?i)Insufficient nvidia\.com/gpu|nvidia\.com/gpu:? +0\b",
-    )
-    if line is None:
-        return
-    yield found(
-        "The container engine that runs does not know or use NVIDIA's runtime",
-        "An entry in its settings counts only once the daemon was restarted; Kubernetes needs it as default runtime or by RuntimeClass.",
-        evidence=(line.evidence,),
-        fixes=(
-            on_host(
-                "Register the runtime and restart the engine; for Kubernetes set it as the default one in the same way.",
-                ("sudo", "nvidia-ctk", "runtime", "configure", "--runtime=docker"),
-                ("sudo", "systemctl", "daemon-reload"),
                 ("sudo", "systemctl", "restart", "docker"),
                 effect="needs-root",
                 page=TOOLKIT,
@@ -162,10 +131,7 @@ def runtime_not_known(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     "container-cgroup-v2-unsupported",
     "error",
     needs=("problems",),
-    sources=(
-        "https://github.com/NVIDIA/libnvidia-container/issues/111",
-        "https://github.com/NVIDIA/libnvidia-container/releases",
-    ),
+    sources=("https://github.com/NVIDIA/libnvidia-container/releases",),
 )
 def cgroup_v2(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     """This libnvidia-container does not know cgroup v2, and the host has nothing else.
@@ -200,48 +166,6 @@ def cgroup_v2(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
 
 
 @rule(
-    "MSG205",
-    "container-driver-root-wrong",
-    "error",
-    certainty="likely",
-    needs=("problems",),
-    sources=(TROUBLE, "https://docs.nvidia.com/datacenter/cloud-native/gpu-operator/latest/troubleshooting.html"),
-)
-def driver_root(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
-    """The container tools look for the driver's libraries in the wrong place.
-
-    nvidia-container-cli loads libnvidia-ml from the root that its config.toml names. With a driver in a container, as
-    the GPU operator has it, that is /run/nvidia/driver; with one on the host it is /. An engine inside a virtual
-    machine, as Docker Desktop for Linux, has no driver at all.
-
-    Check: `nvidia-container-cli -k -d /dev/tty info` names the driver's version.
-    """
-    line = said(
-        machine,
-        r"(?i)nvidia-container-cli[^\n]{0,80}load library failed: libnvidia-ml\.so\.1[^\n]{0,60}",
-        r"(?i)initialization error: load library failed: libnvidia-ml",
-        r"(?i)nvidia-container-cli[^\n]{0,80}(?:open failed|stat failed|mount error)[^\n]{0,60}/run/nvidia/driver",
-        r"(?i)/run/nvidia/driver[^\n]{0,60}(?:no such file|not found)",
-    )
-    if line is None:
-        return
-    yield found(
-        "The container tools do not find the driver's libnvidia-ml where they look for it",
-        "Their setting `root` in config.toml, or an engine in a virtual machine, points to a place without the driver.",
-        evidence=(line.evidence,),
-        fixes=(
-            on_host(
-                "Correct or comment out root= in /etc/nvidia-container-runtime/config.toml and restart the engine; "
-                "with Docker Desktop use Docker's engine packages instead.",
-                ("sudo", "systemctl", "restart", "docker"),
-                effect="needs-root",
-                page=TROUBLE,
-            ),
-        ),
-    )
-
-
-@rule(
     "MSG206",
     "container-driver-too-old",
     "error",
@@ -267,14 +191,20 @@ def image_wants_newer_driver(machine: Snapshot, facts: Knowledge) -> Iterator[Fo
     )
     if line is None:
         return
-    offered, wanted = machine.driver.cuda if machine.driver else None, line[1]
+    driver, wanted = machine.driver, line.group(1)
+    offered = driver.cuda if driver else None
+    if offered is None and driver and driver.version and readable(driver.version):
+        offered = branch_offers(facts, driver.version)
     if "cuda" in line.words[0] and offered and readable(offered) and readable(wanted) and at_least(offered, wanted):
         yield found(
             f"The container tools refuse CUDA {wanted} although the driver offers {offered}",
-            "The requirement is met, so the tools have read a lower number than nvidia-smi: a defect of that release, seen in WSL."
+            (
+                "The requirement is met, so the tools have read a lower number than nvidia-smi: "
+                "a defect of that release, seen in WSL."
+            )
             if in_wsl(machine)
             else "The requirement is met, so the tools have read a lower number than nvidia-smi shows.",
-            evidence=(line.evidence, "driver.cuda"),
+            evidence=(line.evidence, "driver.version" if driver and driver.version else "driver.cuda"),
             certainty="likely",
             slug="known-broken-release",
             fixes=(
@@ -295,41 +225,6 @@ def image_wants_newer_driver(machine: Snapshot, facts: Knowledge) -> Iterator[Fo
                 "Update the NVIDIA driver of the host, or take an image for the CUDA that the driver offers.",
                 effect="needs-reboot",
                 page=SPECIALIZED,
-            ),
-        ),
-    )
-
-
-@rule(
-    "MSG207",
-    "container-device-revoked",
-    "error",
-    needs=("problems",),
-    supersedes=("MSG211", "MSG209", "MSG305"),
-    sources=(TROUBLE, "https://github.com/NVIDIA/nvidia-container-toolkit/issues/48"),
-)
-def device_revoked(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
-    """A running container lost its access to the GPU.
-
-    With systemd in charge of cgroups, `systemctl daemon-reload` on the host writes the device rules anew, and those
-    that NVIDIA's hook had added are gone. NVML then answers with an unknown error until the container is restarted.
-
-    Check: `nvidia-smi` in the container, after a daemon-reload on the host.
-    """
-    line = said(machine, r"Failed to initialize NVML: Unknown Error")
-    if line is None:
-        return
-    yield found(
-        "The container lost access to the GPU while it ran",
-        "A reload of systemd on the host drops device rules that were added behind its back.",
-        evidence=(line.evidence,),
-        certainty="certain" if in_container(machine) else "likely",
-        fixes=(
-            on_host("Restart the container.", effect="safe"),
-            on_host(
-                'To keep it from coming back, use CDI, or set "exec-opts": ["native.cgroupdriver=cgroupfs"] in daemon.json.',
-                effect="needs-root",
-                page=TROUBLE,
             ),
         ),
     )
@@ -357,8 +252,15 @@ def capabilities(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     granted = machine.variable("NVIDIA_DRIVER_CAPABILITIES")
     line = said(
         machine,
-        r"(?i)(?:cannot load|could not (?:dynamically )?load|cannot open|unable to load|failed to load|no such file)[^\n]{0,40}lib(?:nvcuvid|nvidia-encode|nvoptix|GLX_nvidia|EGL_nvidia)",
-        r"(?i)lib(?:nvcuvid|nvidia-encode|nvoptix|GLX_nvidia|EGL_nvidia)\.so[^\n]{0,40}(?:cannot open|not found|no such)",
+        (
+            r"(?i)(?:cannot load|could not (?:dynamically )?load|cannot open|unable to "
+            r"load|failed to load|no such file)[^\n]{0,40}lib(?:nvcuvid|nvidia-encode|"
+            r"nvoptix|GLX_nvidia|EGL_nvidia)"
+        ),
+        (
+            r"(?i)lib(?:nvcuvid|nvidia-encode|nvoptix|GLX_nvidia|EGL_nvidia)\.so[^\n]{0,40}(?:cannot "
+            r"open|not found|no such)"
+        ),
     ) or (
         said(
             machine,
@@ -391,7 +293,7 @@ def capabilities(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     "container-without-gpu",
     "error",
     needs=("problems",),
-    supersedes=("MSG211", "MSG212", "MSG214", "MSG905", "MSG906", "MSG401"),
+    supersedes=("MSG211", "MSG212", "MSG214", "MSG905", "MSG401"),
     sources=(DOCKER, SPECIALIZED),
 )
 def started_without(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
@@ -411,7 +313,10 @@ def started_without(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     certain = line is not None
     if line is None and mentions(
         machine,
-        r"docker (?:run|exec|compose|build)|docker-compose|in(?:side)? (?:a |the |my )?(?:docker|container)|podman run|kubectl|\bpod\b",
+        (
+            r"docker (?:run|exec|compose|build)|docker-compose|in(?:side)? (?:a |the |"
+            r"my )?(?:docker|container)|podman run|kubectl|\bpod\b"
+        ),
     ):
         unseen = said(
             machine,
@@ -434,45 +339,11 @@ def started_without(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         certainty="certain" if certain else "likely",
         fixes=(
             on_host(
-                "Start it with --gpus all (compose: a device request with the driver nvidia); the host needs nvidia-container-toolkit.",
+                (
+                    "Start it with --gpus all (compose: a device request with the driver nvidia); "
+                    "the host needs nvidia-container-toolkit."
+                ),
                 page=DOCKER,
-            ),
-        ),
-    )
-
-
-@rule(
-    "MSG210",
-    "persistence-mode-off",
-    "error",
-    needs=("problems",),
-    sources=("https://docs.nvidia.com/deploy/driver-persistence/index.html", TROUBLE),
-)
-def start_timed_out(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
-    """The driver needed longer to start the GPUs than the container tools wait.
-
-    Without persistence the driver lets a GPU go when its last user leaves and starts it again for the next one. With
-    many GPUs that takes longer than the hook's limit.
-
-    Check: `nvidia-smi -q | grep Persistence` says Enabled.
-    """
-    line = said(
-        machine,
-        r"(?i)(?:initialization|driver) error: (?:driver error: )?timed out",
-        r"(?i)driver rpc error: timed out",
-        r"(?i)nvidia-container-cli[^\n]{0,40}timed out",
-    )
-    if line is None:
-        return
-    yield found(
-        "The driver starts the GPUs anew for each container, and that took too long",
-        "With persistence the driver stays loaded, and the check at a container's start answers at once.",
-        evidence=(line.evidence,),
-        fixes=(
-            on_host(
-                "Run nvidia-persistenced as a service.",
-                ("sudo", "systemctl", "enable", "--now", "nvidia-persistenced"),
-                effect="needs-root",
             ),
         ),
     )

@@ -9,7 +9,7 @@ from envdoctor.model.finding import Fix
 from envdoctor.model.snapshot import Snapshot
 from envdoctor.model.version import at_least, readable
 from envdoctor.rules.registry import Found, found, rule
-from envdoctor.rules.told import mentions, newer, on_jetson, on_windows, said
+from envdoctor.rules.told import UNSEEN, Said, mentions, newer, on_jetson, on_windows, said, unseen
 
 START = "https://pytorch.org/get-started/locally/"
 TF_PIP = "https://www.tensorflow.org/install/pip"
@@ -17,22 +17,12 @@ JAX = "https://docs.jax.dev/en/latest/installation.html"
 ORT = "https://onnxruntime.ai/docs/install/"
 JETSON = "https://docs.nvidia.com/deeplearning/frameworks/install-pytorch-jetson-platform/index.html"
 
-_UNSEEN = (
-    r"(?i)torch not compiled with CUDA enabled",
-    r"(?i)is_available\(\)[^\n]{0,40}\n?[^\n]{0,12}\bFalse\b|Is CUDA available: (?:False|No)",
-    r"(?i)list_physical_devices\([^\n]{0,30}\n?[^\n]{0,6}\[\]|is_gpu_available[^\n]{0,20}\n?[^\n]{0,4}False",
-    r"(?i)(?:gpu|cuda|显卡)[^\n]{0,60}(?:not (?:available|found|detected|used|recogni[sz]ed|visible|working|being used)|unavailable|no gpu|isn'?t|doesn'?t|not see|cannot|can'?t|未检测|找不到|无法|不可用|: ?\[\])",
-    r"(?i)(?:no|not|returns? no|doesn'?t|can'?t|cannot|won'?t|unable)[^\n]{0,40}(?:gpu|cuda)\b",
-    r"(?i)falling back to cpu|only (?:sees?|uses?|detects?|shows?|lists?) (?:the )?cpu|device_type='CPU'",
-    r"(?m)^\[\]$|^False$",
-)
-
 
 @rule(
     "MSG608",
     "tensorflow-no-windows-gpu",
     "error",
-    needs=("problems", "pythons.frameworks", "system.os"),
+    needs=("problems",),
     supersedes=("MSG401", "MSG402", "MSG403", "MSG501", "MSG905", "TF003", "MSG609"),
     sources=(TF_PIP,),
 )
@@ -50,7 +40,7 @@ def tensorflow_windows(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     line = said(machine, r"(?i)TensorFlow GPU support is not available on native Windows for TensorFlow >= 2\.11")
     sure = line is not None
     if line is None and tensorflow and on_windows(machine) and newer(tensorflow.version, "2.11"):
-        line = said(machine, *_UNSEEN, r"(?i)is_built_with_cuda[^\n]{0,30}\n?[^\n]{0,8}False")
+        line = unseen(machine) or said(machine, r"(?i)is_built_with_cuda[^\n]{0,30}\n?[^\n]{0,8}False")
     if line is None:
         return
     shown = tensorflow.version if tensorflow else "2.11 and newer"
@@ -61,7 +51,10 @@ def tensorflow_windows(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         certainty="certain" if sure or "built_with" in line.words[0] else None,
         fixes=(
             Fix(
-                summary="Run TensorFlow in WSL 2 with the extra [and-cuda], or install TensorFlow 2.10 with CUDA 11.2 and cuDNN 8.1.",
+                summary=(
+                    "Run TensorFlow in WSL 2 with the extra [and-cuda], or install TensorFlow "
+                    "2.10 with CUDA 11.2 and cuDNN 8.1."
+                ),
                 effect="changes-env",
                 page=TF_PIP,
             ),
@@ -90,7 +83,10 @@ def mps(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         r"(?i)MPS backend is supported on MacOS",
         r"(?i)MPS[^\n]{0,30} not available because",
         r"(?i)not linked with support for mps devices",
-        r"(?i)mps\.is_available\(\)[^\n]{0,20}\n?[^\n]{0,12}False|mps\S* (?:is )?(?:not available|unavailable)|mps[^\n]{0,30}(?:not available|unavailable|False)",
+        (
+            r"(?i)mps\.is_available\(\)[^\n]{0,20}\n?[^\n]{0,12}False|mps\S* (?:is )?(?:not "
+            r"available|unavailable)|mps[^\n]{0,30}(?:not available|unavailable|False)"
+        ),
         r"(?i)MPS is not available|MPS device[^\n]{0,20}not",
     )
     if line is None:
@@ -113,7 +109,7 @@ def mps(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     "error",
     certainty="likely",
     needs=("problems", "system.jetson"),
-    supersedes=("MSG401", "MSG402", "MSG501", "MSG601", "MSG905", "MSG906", "MSG613", "TORCH001", "MSG214"),
+    supersedes=("MSG401", "MSG402", "MSG501", "MSG601", "MSG905", "MSG613", "TORCH001", "MSG214"),
     sources=(JETSON,),
 )
 def jetson(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
@@ -128,8 +124,12 @@ def jetson(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         return
     line = said(
         machine,
-        *_UNSEEN,
-        r"(?i)no kernel image|undefined symbol|cannot open shared object|could not find a version|illegal instruction|invalid resource handle|driver version is insufficient|found no nvidia driver|error",
+        *UNSEEN,
+        (
+            r"(?i)no kernel image|undefined symbol|cannot open shared object|could not "
+            r"find a version|illegal instruction|invalid resource handle|driver version "
+            r"is insufficient|found no nvidia driver|error"
+        ),
     )
     if line is None:
         return
@@ -139,7 +139,9 @@ def jetson(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         evidence=(line.evidence, "system.jetson"),
         fixes=(
             Fix(
-                summary="Install NVIDIA's wheel for the JetPack release on the board, or use its container l4t-pytorch.",
+                summary=(
+                    "Install NVIDIA's wheel for the JetPack release on the board, or use its container l4t-pytorch."
+                ),
                 effect="changes-env",
                 page=JETSON,
             ),
@@ -152,7 +154,7 @@ def jetson(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     "cpu-only-build",
     "error",
     needs=("problems",),
-    supersedes=("MSG613", "MSG905", "MSG906", "TORCH001", "TORCH005", "JAX001", "TF001"),
+    supersedes=("MSG613", "MSG905", "TORCH001", "TORCH005", "JAX001", "TF001"),
     sources=(START, JAX, ORT),
 )
 def cpu_build(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
@@ -164,21 +166,29 @@ def cpu_build(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     Check: for torch `python -c "import torch; print(torch.version.cuda)"`, which prints None.
     """
     python = machine.python
+    if on_jetson(machine):
+        return
     line = said(
         machine,
         r"(?i)torch not compiled with CUDA enabled",
         r"(?i)built for:?\s+PyTorch \S+\+cu\d+[^\n]{0,40}\(you have \S+\+cpu\)",
         r"(?i)CUDA-enabled jaxlib is not installed",
-        r"(?i)(?:not (?:been )?compiled|was not built|not built|compiled without|built without|without)(?: with)? (?:CUDA|GPU)(?: support| enabled| offload)?\b",
+        (
+            r"(?i)(?:not (?:been )?compiled|was not built|not built|compiled without|built "
+            r"without|without)(?: with)? (?:CUDA|GPU)(?: support| enabled| offload)?\b(?! "
+            r"kernel)"
+        ),
         r"(?i)you have installed (?:the )?CPU[- ]version",
         r"(?i)USE_CUDA=1 to enable GPU|(?:CUDA|GPU) (?:Tree Learner )?(?:was|is) not enabled (?:in this build)?",
         r"(?i)Device API cuda is not enabled|Please install the cuda version",
         r"(?i)Detected that PyTorch[^\n]{0,80}PyTorch has CUDA [Vv]ersion=? ?None",
-        r"(?i)torch(?:==| |-|: )+[\d.]+\+cpu\b",
         r"(?i)compute platform:? cpu|cpuonly",
         r"(?i)expected[^\n]{0,60}(?:cuda|gpu) (?:build|version|wheel) of (?:torch|pytorch)",
         r"(?i)torch\.version\.cuda\)?[^\n]{0,20}\n?[^\n]{0,6}\bNone\b",
-        r"(?i)tf_?[_-]?nightly[\w.+-]*aarch64\.whl|tensorflow[\w.+-]*aarch64\.whl|(?<!\w)torch-\d[\w.]*-cp\w+-manylinux\w*aarch64\.whl",
+        (
+            r"(?i)tf_?[_-]?nightly[\w.+-]*aarch64\.whl|tensorflow[\w.+-]*aarch64\.whl|"
+            r"(?<!\w)torch-\d[\w.]*-cp\w+-manylinux\w*aarch64\.whl"
+        ),
         r"(?i)is_built_with_cuda\(?\)?[^\n]{0,30}\n?[^\n]{0,8}False",
         r"(?m)\b(?:pytorch|libtorch|jaxlib|tensorflow-base|tensorflow|onnxruntime)\s+\d\S*\s+(?:\S*_)?cpu_\S*",
     )
@@ -195,7 +205,8 @@ def cpu_build(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         evidence=(line.evidence,),
         fixes=(
             Fix(
-                summary="Replace it by the GPU build: torch from an index of download.pytorch.org, jax[cuda12], tensorflow[and-cuda], onnxruntime-gpu. "
+                summary="Replace it by the GPU build: torch from an index of download.pytorch.org, "
+                "jax[cuda12], tensorflow[and-cuda], onnxruntime-gpu. "
                 "Where there is no such wheel, as for TensorFlow on aarch64, take the maker's container.",
                 commands=(("envdoctor", "provision"),),
                 effect="changes-env",
@@ -205,7 +216,7 @@ def cpu_build(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     )
 
 
-def _by_facts(machine: Snapshot):  # type: ignore[no-untyped-def]
+def _by_facts(machine: Snapshot) -> Said | None:
     """Find the line that shows a GPU unused, where the versions tell that the build is for the CPU."""
     python = machine.python
     if python is None:
@@ -234,94 +245,12 @@ def _by_facts(machine: Snapshot):  # type: ignore[no-untyped-def]
     if jax and not plugin and not torch:
         return said(
             machine,
-            r"(?i)No GPU/TPU found, falling back to CPU|CpuDevice|TFRT_CPU|unable to initialize backend 'cuda'|Unknown backend:? '?(?:gpu|cuda)",
+            (
+                r"(?i)No GPU/TPU found, falling back to CPU|CpuDevice|TFRT_CPU|unable to initialize "
+                r"backend 'cuda'|Unknown backend:? '?(?:gpu|cuda)"
+            ),
         )
-    return said(machine, *_UNSEEN) if cpu else None
-
-
-@rule(
-    "MSG613",
-    "companion-built-for-other-torch",
-    "error",
-    needs=("problems",),
-    supersedes=("TORCH004", "TORCH005", "TORCH006"),
-    sources=(
-        "https://github.com/pytorch/vision#installation",
-        "https://github.com/facebookresearch/xformers",
-        "https://docs.pytorch.org/cppdocs/",
-    ),
-)
-def companion(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
-    """A package with compiled code was built for another PyTorch than the one that is installed.
-
-    torchvision, torchaudio, xformers, flash-attn, vLLM and others are linked to one release of torch. With another
-    one a C++ symbol is missing, an operator is not registered, or their own check says so.
-
-    Check: `pip check`, and the table of matching releases of the package.
-    """
-    line = said(
-        machine,
-        r"(?i)(?:was )?built for:?\s+PyTorch [^\n]{0,60}\(you have",
-        r"(?i)Detected that PyTorch and torch\w+ were compiled with different CUDA",
-        r"(?i)operator torch\w+::\w+ does not exist",
-        r"(?i)Couldn't load custom C\+\+ ops",
-        r"(?i)Could not run 'torchvision::\w+' with arguments from the 'CUDA' backend",
-        r"undefined symbol: _?_?Z\w*(?:c10|torch|at\d|caffe2|2at|5torch|3c10|5aoti)\w*",
-        r"undefined symbol: (?:aoti_torch|torch_|THP|_THP|THC)\w*",
-        r"(?i)lib(?:torch\w*|c10\w*)\.so[^\n]{0,30}cannot open shared object",
-        r"(?i)module 'torchvision' has no attribute 'extension'|'_OpNamespace' '\w+' object has no attribute",
-        r"(?i)(?:torchvision|torchaudio|xformers|torchtext|vllm|flash[-_]attn|fastai|pytorch-lightning|torch-\w+) \S+ (?:requires|depends on|has requirement) torch ?[=<>!~][^\n]{0,60}(?:but you(?:'ll)? have|incompatible)",
-        r"(?i)(?:torchvision|torchaudio|xformers|flash[-_]attn|vllm)[^\n]{0,60}(?:built|compiled) (?:for|with|against) (?:a different |another )?(?:py)?torch[^\n]{0,60}",
-        r"(?i)procedure could not be found[^\n]{0,80}(?:torchvision|torchaudio|_C)|(?:torchvision|torchaudio)[^\n]{0,80}(?:procedure could not be found|WinError 127)",
-        r"(?i)No module named 'torch\._six'|cannot import name '\w+' from 'torch(?:vision|audio|\.\w+)*'",
-        r"(?i)cxx11[_ -]?abi[^\n]{0,60}(?:mismatch|differ|wrong|true|false)",
-    )
-    if line is None:
-        return
-    yield found(
-        "A compiled package does not belong to the installed PyTorch",
-        "It was built for another release, CUDA or C++ ABI of torch.",
-        evidence=(line.evidence,),
-        fixes=(
-            Fix(
-                summary="Install the release of the package that belongs to this torch, from the same index, or both anew in one command.",
-                effect="changes-env",
-                page=START,
-            ),
-        ),
-    )
-
-
-@rule(
-    "MSG614",
-    "known-broken-release",
-    "error",
-    needs=("problems",),
-    supersedes=("MSG613", "MSG404"),
-    sources=("https://github.com/pytorch/pytorch/issues/123097",),
-)
-def broken(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
-    """The package as it was published is defective with what is installed beside it.
-
-    PyTorch of conda before 2.3 calls a symbol that MKL 2024.1 no longer has (iJIT_NotifyEvent).
-
-    Check: the maker's list of known issues for that release.
-    """
-    line = said(machine, r"undefined symbol: iJIT_\w+")
-    if line is None:
-        return
-    yield found(
-        "This conda build of PyTorch does not go with MKL 2024.1 or newer",
-        "The symbol was in MKL's libraries up to 2024.0.",
-        evidence=(line.evidence,),
-        fixes=(
-            Fix(
-                summary="Pin MKL in the environment.",
-                commands=(("conda", "install", "mkl<2024.1"),),
-                effect="changes-env",
-            ),
-        ),
-    )
+    return unseen(machine) if cpu else None
 
 
 @rule(
@@ -362,141 +291,6 @@ def memory_growth(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
             Fix(
                 summary="Let TensorFlow take memory as it needs it.",
                 commands=(("export", "TF_FORCE_GPU_ALLOW_GROWTH=true"),),
-            ),
-        ),
-    )
-
-
-@rule(
-    "MSG610",
-    "cpu-without-avx",
-    "error",
-    needs=("problems",),
-    supersedes=("HW011",),
-    sources=(
-        "https://www.tensorflow.org/install/pip#hardware-requirements",
-        "https://github.com/tensorflow/tensorflow/releases/tag/v1.6.0",
-    ),
-)
-def no_avx(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
-    """The processor lacks AVX, which the wheel was compiled to use.
-
-    An unknown instruction ends the process at once, mostly at the import. Official TensorFlow wheels use AVX since 1.6;
-    virtual machines may hide it from their guests.
-
-    Check: `grep -o -w -m1 avx /proc/cpuinfo`.
-    """
-    line = said(
-        machine,
-        r"(?i)was compiled to use (?:AVX2?|SSE4\.\d|FMA)[^\n]{0,40}instructions,? but these aren'?t available",
-        r"(?i)illegal instruction",
-        r"(?i)exit code (?:132|-4)\b|SIGILL|0xC000001D|-1073741795",
-        r"(?i)(?:cpu|processor)[^\n]{0,40}(?:does not|doesn't|without|no|lacks?)[^\n]{0,16}\bAVX2?\b",
-    )
-    if line is None or on_jetson(machine):
-        return
-    flags = machine.cpu.features if machine.cpu else None
-    if flags is not None and "avx2" in flags:
-        return
-    proven = "compiled to use" in line.words[0] or (flags is not None and "avx" not in flags)
-    yield found(
-        "The processor lacks the AVX instructions that the package was compiled for",
-        "The program stops at the first such instruction.",
-        evidence=(line.evidence,),
-        certainty="certain" if proven else "likely",
-        fixes=(
-            Fix(
-                summary="Use a build without AVX (conda-forge, or from source), TensorFlow 1.5, or another machine; in a virtual machine pass the host's CPU through.",
-                effect="changes-env",
-            ),
-        ),
-    )
-
-
-@rule(
-    "MSG611",
-    "numpy2-abi",
-    "error",
-    needs=("problems",),
-    supersedes=("NP001",),
-    sources=("https://numpy.org/doc/stable/dev/depending_on_numpy.html",),
-)
-def numpy_two(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
-    """A module compiled for NumPy 1 is used with NumPy 2.
-
-    The binary interface changed with 2.0. What was compiled for 1.x does not load, and modules compiled for 2.x serve
-    both. torch is built for NumPy 2 since 2.3 on Linux and 2.4.1 on Windows.
-
-    Check: `python -c "import numpy, torch; torch.zeros(1).numpy()"`.
-    """
-    line = said(
-        machine,
-        r"(?i)compiled using NumPy 1\.x cannot be run in",
-        r"_ARRAY_API not found",
-        r"(?i)numpy\.core\.multiarray failed to import",
-        r"(?i)numpy\.(?:dtype|ndarray) size changed, may indicate binary incompatibility",
-        r"(?i)RuntimeError: Numpy is not available",
-        r"(?i)`?np\.\w+`? was removed in the NumPy 2\.0 release",
-    )
-    if line is None:
-        return
-    yield found(
-        "NumPy 2 is installed under a module that was compiled for NumPy 1",
-        "Modules for NumPy 1 do not load with NumPy 2.",
-        evidence=(line.evidence,),
-        fixes=(
-            Fix(
-                summary="Install numpy<2, or a release of the module that was built for NumPy 2.",
-                commands=(("python", "-m", "pip", "install", "numpy<2"),),
-                effect="changes-env",
-            ),
-        ),
-    )
-
-
-@rule(
-    "MSG612",
-    "cpu-and-gpu-packages-conflict",
-    "error",
-    certainty="likely",
-    needs=("problems", "pythons.packages"),
-    supersedes=("TF006",),
-    sources=(ORT,),
-)
-def both_packages(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
-    """The CPU and the GPU package of one program are both installed, and overwrite each other's files.
-
-    onnxruntime and onnxruntime-gpu are the same module in two distributions. The one that was installed last wins, and
-    removing one leaves the other broken.
-
-    Check: `pip list | grep -i onnxruntime` shows one.
-    """
-    python = machine.python
-    both = python is not None and bool(python.package("onnxruntime")) and bool(python.package("onnxruntime-gpu"))
-    line = (
-        said(
-            machine,
-            r"CUDAExecutionProvider",
-            r"(?i)onnxruntime-gpu[^\n]{0,80}onnxruntime\b(?!-)|onnxruntime\b(?!-)[^\n]{0,80}onnxruntime-gpu",
-            r"onnxruntime-gpu",
-        )
-        if both or mentions(machine, r"both[^\n]{0,30}onnxruntime")
-        else None
-    )
-    if line is None:
-        return
-    yield found(
-        "onnxruntime and onnxruntime-gpu are both installed and overwrite each other",
-        "They are one module in two distributions.",
-        evidence=(line.evidence,),
-        fixes=(
-            Fix(
-                summary="Remove both, then install the GPU package alone.",
-                commands=(
-                    ("python", "-m", "pip", "uninstall", "--yes", "onnxruntime", "onnxruntime-gpu"),
-                    ("python", "-m", "pip", "install", "onnxruntime-gpu"),
-                ),
-                effect="changes-env",
             ),
         ),
     )

@@ -56,7 +56,10 @@ def thirty_two(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         evidence=(line.evidence,),
         fixes=(
             Fix(
-                summary="Install the 64-bit Python of a version that the package supports, and make a new environment with it.",
+                summary=(
+                    "Install the 64-bit Python of a version that the package supports, and make "
+                    "a new environment with it."
+                ),
                 effect="changes-env",
             ),
         ),
@@ -99,7 +102,10 @@ def wrong_python(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         evidence=(line.evidence,),
         fixes=(
             Fix(
-                summary="Install and run with one interpreter: PYTHON -m pip install …, with the Python that the wheel's tag names."
+                summary=(
+                    "Install and run with one interpreter: PYTHON -m pip install …, with the "
+                    "Python that the wheel's tag names."
+                )
             ),
         ),
     )
@@ -142,7 +148,10 @@ def no_wheel(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
             r"(?i)has no wheels with a matching Python (?:ABI|version|implementation)[^\n]{0,60}",
             r"(?i)because (?:the requested Python version|only)[^\n]{0,80}(?:python)[^\n]{0,60}",
             r"(?i)python(?: |-|_)?(?:version )?3\.\d+[^\n]{0,40}(?:is )?(?:not (?:yet )?supported|unsupported|too new)",
-            r"(?i)(?:pytorch|tensorflow|torch)\S*[^\n]{0,40} -> python\[version='[^\n]{0,60}|requires python (?:>=|<|==)?\d",
+            (
+                r"(?i)(?:pytorch|tensorflow|torch)\S*[^\n]{0,40} -> python\[version='[^\n]{0,60}|"
+                r"requires python (?:>=|<|==)?\d"
+            ),
         )
     if line is None:
         return
@@ -154,7 +163,10 @@ def no_wheel(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         certainty="certain" if "different" in line.words[0] else "likely",
         fixes=(
             Fix(
-                summary="Make an environment with a Python version that the release has wheels for, or take a release that has one for this Python.",
+                summary=(
+                    "Make an environment with a Python version that the release has wheels for, "
+                    "or take a release that has one for this Python."
+                ),
                 commands=(("envdoctor", "provision"),),
                 effect="changes-env",
             ),
@@ -171,7 +183,7 @@ def no_wheel(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     sources=(VIRTUAL,),
 )
 def no_virtual_cuda(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
-    """conda's solver sees no CUDA driver, so it refuses the GPU build or chooses the one for the CPU.
+    """Conda's solver sees no CUDA driver, so it refuses the GPU build or chooses the one for the CPU.
 
     GPU builds depend on the virtual package __cuda, which exists where a driver answers: not on a login node, in an
     image build, or in continuous integration. Lines about __glibc beside it only list what the solver knows.
@@ -182,7 +194,10 @@ def no_virtual_cuda(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         machine,
         r"(?m)-> ?__cuda\b[^\n]{0,60}",
         r"(?i)nothing provides (?:requested )?__cuda",
-        r"(?i)__cuda[^\n]{0,80}(?:missing|not available|none of the providers|cannot be installed|does not exist|not found|absent|unsatisfi)",
+        (
+            r"(?i)__cuda[^\n]{0,80}(?:missing|not available|none of the providers|cannot "
+            r"be installed|does not exist|not found|absent|unsatisfi)"
+        ),
         r"(?i)(?:missing|no|without)[^\n]{0,20}__cuda",
         r"CONDA_OVERRIDE_CUDA",
     )
@@ -270,7 +285,7 @@ def conda_mixed(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     ),
 )
 def pip_in_conda(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
-    """pip and conda both installed the same framework, and one copy hides the other.
+    """Pip and conda both installed the same framework, and one copy hides the other.
 
     They do not know of each other's files. Which copy runs depends on who wrote last, and an update by one leaves parts
     of the other behind.
@@ -322,7 +337,11 @@ def several(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     line = said(
         machine,
         r"(?i)(?:which|where|whereis|type)(?: -a)? nvcc[^\n]*(?:\n[^\n]*nvcc[^\n]*){2,}",
-        r"(?i)(?:two|multiple|several|both|different|other|another|old|wrong|previous)[^\n]{0,30}(?:cuda|cudnn|nvcc)[^\n]{0,20}(?:version|install|toolkit|cop|found|on (?:the )?path)",
+        (
+            r"(?i)(?:two|multiple|several|both|different|other|another|old|wrong|previous)"
+            r"[^\n]{0,30}(?:cuda|cudnn|nvcc)[^\n]{0,20}(?:version|install|toolkit|cop|"
+            r"found|on (?:the )?path)"
+        ),
         r"(?i)nvcc[^\n]{0,60}(?:still|shows?|reports?|says?|prints?)[^\n]{0,30}(?:wrong|old|different|\d+\.\d)",
     )
     versions = {kit.version for kit in machine.toolkits if kit.version}
@@ -343,7 +362,10 @@ def several(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         evidence=(line.evidence,),
         fixes=(
             Fix(
-                summary="Put the wanted toolkit first in PATH and LD_LIBRARY_PATH, set CUDA_HOME to it, and remove the others."
+                summary=(
+                    "Put the wanted toolkit first in PATH and LD_LIBRARY_PATH, set CUDA_HOME "
+                    "to it, and remove the others."
+                )
             ),
         ),
     )

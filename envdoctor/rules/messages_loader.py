@@ -7,25 +7,47 @@ from collections.abc import Iterator
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.finding import Fix
 from envdoctor.model.snapshot import Snapshot
-from envdoctor.model.version import major, minor, numbers, readable
+from envdoctor.model.version import major, minor
 from envdoctor.rules.registry import Found, found, rule
-from envdoctor.rules.told import Said, in_wsl, mentions, said, toolkit_versions
+from envdoctor.rules.told import (
+    Said,
+    in_wsl,
+    mentions,
+    newer,
+    on_windows,
+    said,
+    tensorflow_cuda,
+    toolkit_versions,
+    unseen,
+)
 
 TF_PIP = "https://www.tensorflow.org/install/pip"
 TF_TESTED = "https://www.tensorflow.org/install/source#gpu"
 ORT = "https://onnxruntime.ai/docs/execution-providers/CUDA-ExecutionProvider.html"
 LOADER = "https://man7.org/linux/man-pages/man8/ld.so.8.html"
 
-_ABSENT = r"[^\n]{0,60}(?:cannot open shared object|not found|no such file|could not be (?:found|loaded)|is not found|cannot be loaded)"
+_ABSENT = (
+    r"[^\n]{0,60}(?:cannot open shared object|not found|no such file|could not "
+    r"be (?:found|loaded)|is not found|cannot be loaded)"
+)
 _LIBRARY = r"(?:cudart|cublas|cublasLt|cufft|curand|cusolver|cusparse|nvrtc|cupti|nvToolsExt|nvJitLink|nccl|nvinfer)"
 _MISSING = (
     rf"lib({_LIBRARY})\.so\.(\d+(?:\.\d+)?){_ABSENT}",
-    rf"(?i)(?:could not load|cannot load|unable to load|failed to load|can't find|cannot find|could not find)[^\n]{{0,60}}lib({_LIBRARY})\.so\.(\d+(?:\.\d+)?)",
+    (
+        rf"(?i)(?:could not load|cannot load|unable to load|failed to load|can't find|"
+        rf"cannot find|could not find)[^\n]{{0,60}}lib({_LIBRARY})\.so\.(\d+(?:\.\d+)?)"
+    ),
     rf"(?i)\b({_LIBRARY})64_(\d{{1,3}})(?:_\d)?\.dll[^\n]{{0,40}}",
     r"(?i)lib(cudnn)\w*\.so\.(\d+)(?:\.\d+)*" + _ABSENT,
-    r"(?i)(?:could not load|unable to load|failed to load|cannot load|could not find)[^\n]{0,60}lib(cudnn)\w*\.so\.(\d+)",
+    (
+        r"(?i)(?:could not load|unable to load|failed to load|cannot load|could not "
+        r"find)[^\n]{0,60}lib(cudnn)\w*\.so\.(\d+)"
+    ),
     r"(?i)unable to load any of \{lib(cudnn)\w*\.so\.(\d+)",
-    r"(?i)(cudnn)\w*64_(\d)\.dll[^\n]{0,40}(?:not found|could not|cannot|missing)|(?:not|missing|load)[^\n]{0,40}(cudnn)64_(\d)\.dll",
+    (
+        r"(?i)(cudnn)\w*64_(\d)\.dll[^\n]{0,40}(?:not found|could not|cannot|missing)"
+        r"|(?:not|missing|load)[^\n]{0,40}(cudnn)64_(\d)\.dll"
+    ),
 )
 # What the number behind a library's name says of its CUDA: these follow the toolkit, the others count for themselves.
 _FOLLOW = ("cudart", "cublas", "cublaslt", "nvrtc", "cupti", "nvjitlink")
@@ -36,7 +58,7 @@ _FOLLOW = ("cudart", "cublas", "cublaslt", "nvrtc", "cupti", "nvjitlink")
     "framework-cuda-mismatch",
     "error",
     needs=("problems",),
-    supersedes=("MSG401", "MSG403", "MSG501", "MSG905", "MSG906", "MSG502", "MSG613"),
+    supersedes=("MSG401", "MSG403", "MSG501", "MSG905", "MSG502", "MSG613"),
     sources=(TF_TESTED, ORT),
 )
 def other_cuda(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
@@ -54,6 +76,7 @@ def other_cuda(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         return
     missing = said(machine, *_MISSING)
     if missing is None:
+        yield from _tested(machine, facts)
         return
     library, wanted = _wanted(missing)
     have = _installed(machine, library)
@@ -61,8 +84,37 @@ def other_cuda(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         return
     yield _mismatch(
         missing,
-        f"The program wants {'cuDNN' if library == 'cudnn' else 'CUDA'} {wanted}; the report shows {', '.join(dict.fromkeys(have))}.",
+        (
+            f"The program wants {'cuDNN' if library == 'cudnn' else 'CUDA'} {wanted}; "
+            f"the report shows {', '.join(dict.fromkeys(have))}."
+        ),
     )
+
+
+def _tested(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
+    """Compare the toolkit of a report with the one TensorFlow was built with, where it uses no GPU."""
+    python = machine.python
+    tensorflow = python.framework("tensorflow") if python else None
+    wanted = (
+        (tensorflow.cuda or tensorflow_cuda(facts, tensorflow.version))
+        if tensorflow and tensorflow.gpu_build is not False
+        else None
+    )
+    have = toolkit_versions(machine)
+    line = unseen(machine) if wanted and have else None
+    if not line or not wanted or any(_serves(version, wanted) for version in have):
+        return
+    if on_windows(machine) and tensorflow and newer(tensorflow.version, "2.11"):
+        return
+    assert tensorflow
+    found_line = _mismatch(
+        line,
+        (
+            f"TensorFlow {tensorflow.version} is built for CUDA {wanted}; the report shows "
+            f"{', '.join(dict.fromkeys(have))}."
+        ),
+    )
+    yield found_line._replace(certainty="likely")
 
 
 def _mismatch(line: Said, detail: str) -> Found:
@@ -72,7 +124,10 @@ def _mismatch(line: Said, detail: str) -> Found:
         evidence=(line.evidence,),
         fixes=(
             Fix(
-                summary="Install the build of the program for the CUDA that is there (onnxruntime-gpu and others have one index for each CUDA).",
+                summary=(
+                    "Install the build of the program for the CUDA that is there (onnxruntime-gpu "
+                    "and others have one index for each CUDA)."
+                ),
                 effect="changes-env",
                 page=ORT,
             ),
@@ -89,7 +144,10 @@ def _other_needed(machine: Snapshot) -> Said | None:
     return said(
         machine,
         r"(?i)require cuDNN \d+\.\* and CUDA \d+\.\*",
-        r"(?i)The installed Paddle is compiled with CUDA ?[\d.]+,? but CUDA[^\n]{0,30}(?:in your machine|version) is [\d.]+",
+        (
+            r"(?i)The installed Paddle is compiled with CUDA ?[\d.]+,? but CUDA[^\n]{0,30}(?:in "
+            r"your machine|version) is [\d.]+"
+        ),
         r"(?i)(?:cudnn|cuda) (?:major )?version mismatch[^\n]{0,80}",
     )
 
@@ -112,7 +170,7 @@ def _installed(machine: Snapshot, library: str) -> list[str]:
             r"(?i)cudnn(\d)[-_ ]cuda",
             r"(?i)cudnn ?v?(\d)(?![\d.])",
         )
-        return [found_words[1]] if found_words else []
+        return [found_words.group(1)] if found_words else []
     return list(toolkit_versions(machine))
 
 
@@ -128,7 +186,7 @@ def _serves(have: str, wanted: str) -> bool:
     "error",
     certainty="likely",
     needs=("problems",),
-    supersedes=("MSG401", "MSG501", "MSG905", "MSG906", "MSG613"),
+    supersedes=("MSG401", "MSG501", "MSG905", "MSG613"),
     sources=(LOADER, TF_PIP),
 )
 def not_on_path(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
@@ -168,7 +226,10 @@ def not_on_path(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     lies = (
         said(
             machine,
-            rf"(?i)(?:/usr/local/cuda|/usr/lib|/opt|/home|~|site-packages|envs|[A-Z]:\\)[^\n]{{0,100}}lib{library}\.so\.{wanted.split('.')[0] if wanted else ''}",
+            (
+                rf"(?i)(?:/usr/local/cuda|/usr/lib|/opt|/home|~|site-packages|envs|[A-Z]:\\)"
+                rf"[^\n]{{0,100}}lib{library}\.so\.{wanted.split('.')[0] if wanted else ''}"
+            ),
         )
         if wanted
         else None
@@ -189,7 +250,10 @@ def _off_path(line: Said) -> Found:
         evidence=(line.evidence,),
         fixes=(
             Fix(
-                summary="Add their folder to LD_LIBRARY_PATH ($CONDA_PREFIX/lib for conda, /usr/local/cuda/lib64 for a toolkit; on Windows the bin folder to PATH).",
+                summary=(
+                    "Add their folder to LD_LIBRARY_PATH ($CONDA_PREFIX/lib for conda, /usr/local/cuda/lib64 "
+                    "for a toolkit; on Windows the bin folder to PATH)."
+                ),
                 page=TF_PIP,
             ),
         ),
@@ -201,7 +265,7 @@ def _off_path(line: Said) -> Found:
     "cuda-libraries-missing",
     "error",
     needs=("problems",),
-    supersedes=("MSG905", "MSG906", "MSG501"),
+    supersedes=("MSG905", "MSG501"),
     sources=(TF_PIP, ORT),
 )
 def libraries_missing(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
@@ -241,7 +305,10 @@ def libraries_missing(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
             certainty="likely",
             fixes=(
                 Fix(
-                    summary="Install TensorFlow 2.17 or newer with [and-cuda], or name the folders nvidia/*/lib in LD_LIBRARY_PATH.",
+                    summary=(
+                        "Install TensorFlow 2.17 or newer with [and-cuda], or name the folders nvidia/*/lib "
+                        "in LD_LIBRARY_PATH."
+                    ),
                     effect="changes-env",
                     page=TF_PIP,
                 ),
@@ -256,281 +323,12 @@ def libraries_missing(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         certainty="likely" if drivers else None,
         fixes=(
             Fix(
-                summary="Install them as the program's page says, in the major version that the message names: for TensorFlow tensorflow[and-cuda].",
+                summary=(
+                    "Install them as the program's page says, in the major version that the message "
+                    "names: for TensorFlow tensorflow[and-cuda]."
+                ),
                 effect="changes-env",
                 page=TF_PIP,
             ),
-        ),
-    )
-
-
-@rule(
-    "MSG404",
-    "cuda-libraries-shadowed",
-    "error",
-    needs=("problems",),
-    supersedes=("MSG401", "MSG402", "MSG403"),
-    sources=(LOADER, "https://github.com/pytorch/pytorch/issues/111469"),
-)
-def shadowed(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
-    """Another CUDA library than the wheel's own is loaded, and it lacks a symbol.
-
-    CUDA wheels find their libraries beside them; a folder in LD_LIBRARY_PATH comes first all the same. An older
-    libnvJitLink, libcublasLt or libnccl of a toolkit has the same name and fewer symbols.
-
-    Check: the program with `env -u LD_LIBRARY_PATH`.
-    """
-    line = said(
-        machine,
-        r"undefined symbol: _*(?:nvJitLink|cublas|cusparse|cusolver|cufft|nccl|cupti|nvrtc)\w*",
-        r"(?i)symbol _*(?:nvJitLink|cublas|cusparse|cusolver|nccl)\w*,? version lib\w+\.so\.\d+ not defined",
-        r"(?i)lib(?:nvJitLink|cublas|cublasLt|cusparse|cusolver|nccl)\.so[^\n]{0,40}: version `[^\n]{2,30}' not found",
-        r"(?i)CUBLAS_STATUS_INVALID_VALUE[^\n]{0,60}cublas(?:Sgemm|GemmEx|LtMatmul|GemmStridedBatched)",
-    )
-    if line is None:
-        return
-    sure = "symbol" in line.words[0] or "version" in line.words[0]
-    yield found(
-        "A CUDA library from outside is loaded in place of the wheel's own",
-        "It has the same name and is of another release, so a symbol is missing.",
-        evidence=(line.evidence,),
-        certainty="certain" if sure else "likely",
-        fixes=(
-            Fix(
-                summary="Take CUDA folders out of LD_LIBRARY_PATH, which torch's wheels do not need.",
-                commands=(("unset", "LD_LIBRARY_PATH"),),
-            ),
-            Fix(
-                summary="Where nothing is set, reinstall the nvidia-* wheels in the versions that torch pins.",
-                effect="changes-env",
-            ),
-        ),
-    )
-
-
-@rule(
-    "MSG405",
-    "cudnn-shadowed",
-    "error",
-    needs=("problems",),
-    supersedes=("MSG401", "MSG402", "MSG403", "MSG406"),
-    sources=(
-        "https://github.com/pytorch/pytorch/blob/main/torch/backends/cudnn/__init__.py",
-        "https://docs.nvidia.com/deeplearning/cudnn/backend/latest/api/overview.html",
-    ),
-)
-def cudnn_shadowed(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
-    """Another cuDNN than PyTorch's own is loaded, or parts of two are mixed.
-
-    cuDNN is a family of libraries that load each other by name. With a second cuDNN on the loader's path, some come
-    from here and some from there; PyTorch also compares the release it was built with.
-
-    Check: `python -c "import torch; print(torch.backends.cudnn.version())"` with `env -u LD_LIBRARY_PATH`.
-    """
-    line = said(
-        machine,
-        r"(?i)PyTorch was compiled against[^\n]{0,40}but (?:linked against|found runtime version)[^\n]{0,40}",
-        r"(?i)cuDNN version incompatibility",
-        r"CUDNN_STATUS_(?:SUBLIBRARY_)?VERSION_MISMATCH|CUDNN_STATUS_SUBLIBRARY_LOADING_FAILED",
-        r"undefined symbol: \w*cudnn\w*|(?i:symbol cudnn\w+,? version \S+ not defined)",
-        r"(?i)cannot load symbol cudnn\w+",
-        r"(?i)could not load library libcudnn_\w+\.so\.\d[^\n]{0,80}undefined symbol",
-        r"(?i)looks like your LD_LIBRARY_PATH contains incompatible version of cudnn",
-    )
-    if line is None and said(
-        machine,
-        r"CUDNN_STATUS_NOT_INITIALIZED|CUDNN_STATUS_INTERNAL_ERROR|CUDNN_STATUS_NOT_SUPPORTED|CUDNN_STATUS_EXECUTION_FAILED",
-    ):
-        paths = machine.variable("LD_LIBRARY_PATH") or ""
-        many = len({library.path.rpartition("/")[0] for library in machine.libraries if library.name == "cudnn"}) > 1
-        if "cudnn" in paths.lower() or "cuda" in paths.lower() or many:
-            line = said(machine, r"CUDNN_STATUS_\w+")
-    if line is None:
-        return
-    if "Cannot load symbol" in line.words[0] and said(machine, r"(?i)unable to load any of"):
-        return
-    yield found(
-        "Another cuDNN than the framework's own is loaded, or two are mixed",
-        "Everything of cuDNN has to come from one release; torch's wheels bring their own.",
-        evidence=(line.evidence,),
-        fixes=(
-            Fix(
-                summary="Take folders with a libcudnn out of LD_LIBRARY_PATH.", commands=(("unset", "LD_LIBRARY_PATH"),)
-            ),
-            Fix(
-                summary="Where the system or a second package brings it, remove that copy or match its release to the framework's.",
-                effect="changes-env",
-            ),
-        ),
-    )
-
-
-@rule(
-    "MSG406",
-    "cudnn-older-than-build",
-    "error",
-    needs=("problems",),
-    supersedes=("MSG401", "MSG603", "TF002", "JAX005"),
-    sources=(
-        "https://docs.nvidia.com/deeplearning/cudnn/backend/latest/developer/forward-compatibility.html",
-        TF_TESTED,
-    ),
-)
-def cudnn_older(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
-    """The cuDNN that is loaded is older than the one the framework was built with.
-
-    A newer cuDNN of the same major version serves programs built with an older one, never the other way round.
-    TensorFlow, JAX and Paddle compare both when they start.
-
-    Check: the message names the release that was loaded; look for that one.
-    """
-    line = said(
-        machine,
-        r"(?i)Loaded runtime CuDNN library: ?([\d.]+) but source was compiled with: ?([\d.]+)",
-        r"(?i)compiled with cudnn ?([\d.]+),? but cudnn[^\n]{0,30} is ([\d.]+)",
-        r"(?i)requires cuDNN (?:version )?(?:>=|at least|or newer)? ?[\d.]+[^\n]{0,60}(?:found|but|loaded) [^\n]{0,20}[\d.]+",
-        r"(?i)cuDNN[^\n]{0,30}(?:is |too )old(?:er)?\b[^\n]{0,60}",
-    )
-    if line is None:
-        return
-    loaded = line.words[1] if line.words.re.groups >= 1 else None
-    other = said(machine, r"(?i)cudnn(?:[ _-]?version)?[ :=v]{1,3}(\d+\.\d+(?:\.\d+)?)")
-    told = (
-        other[1] if other and loaded and readable(other[1]) and numbers(other[1])[:2] != numbers(loaded)[:2] else None
-    )
-    yield found(
-        f"The loaded cuDNN{f' {loaded}' if loaded else ''} is older than the one the framework was built with",
-        "It must be of the same major version and at least as new."
-        + (f" The report says that {told} is installed, so another copy is found first." if told else ""),
-        evidence=(line.evidence,),
-        fixes=(
-            Fix(
-                summary="Update cuDNN to the release that the message asks for (conda: cudnn, pip: nvidia-cudnn-cu12), and remove older copies on the loader's path.",
-                effect="changes-env",
-            ),
-        ),
-    )
-
-
-@rule(
-    "MSG407",
-    "glibc-too-old",
-    "error",
-    needs=("problems",),
-    supersedes=("MSG603", "PY003"),
-    sources=("https://peps.python.org/pep-0600/", LOADER),
-)
-def glibc(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
-    """The system's glibc is older than a binary needs.
-
-    glibc is part of the operating system; a binary that was linked against a newer one does not start with it. pip
-    avoids such wheels by their tag, manylinux_2_28 for glibc 2.28.
-
-    Check: `ldd --version`.
-    """
-    line = said(
-        machine,
-        r"version [`'‘]?GLIBC_(\d\.\d+(?:\.\d+)?)['’]? not found",
-        r"(?i)GLIBC_2\.\d+[^\n]{0,20}not found",
-        r"(?i)requires?[^\n]{0,30}glibc ?(?:>=)? ?(\d\.\d+)[^\n]{0,40}",
-    )
-    if line is None and not said(machine, r"__cuda"):
-        line = said(
-            machine,
-            r"(?i)__glibc ?>=? ?\d\.\d+[^\n]{0,80}",
-            r"(?i)manylinux_2_(?:2[6-9]|3\d)\S*\.whl is not a supported wheel",
-        )
-    if line is None:
-        return
-    yield found(
-        "The glibc of this system is older than the program needs",
-        "It cannot be updated apart from the operating system.",
-        evidence=(line.evidence,),
-        fixes=(
-            Fix(
-                summary="Use a newer release of the system, a container, or an older version of the package that was built for this glibc.",
-                effect="changes-env",
-            ),
-        ),
-    )
-
-
-@rule(
-    "MSG408",
-    "libstdcxx-too-old",
-    "error",
-    needs=("problems",),
-    supersedes=("MSG603", "PY017"),
-    sources=("https://gcc.gnu.org/onlinedocs/libstdc++/manual/abi.html", LOADER),
-)
-def libstdcxx(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
-    """The libstdc++ that is loaded lacks a version that a binary was built with.
-
-    GLIBCXX and CXXABI versions belong to GCC's C++ library. conda brings a newer one than most systems; the older one
-    is loaded where something names the system's folder first, or was loaded before.
-
-    Check: `strings $CONDA_PREFIX/lib/libstdc++.so.6 | grep GLIBCXX`.
-    """
-    line = said(
-        machine,
-        r"(?i)version [`'‘]?(?:GLIBCXX|CXXABI)_[\d.]+['’]? not found",
-        r"(?:GLIBCXX|CXXABI)_\d[\d.]+[^\n]{0,30}not found",
-    )
-    if line is None:
-        return
-    yield found(
-        "The libstdc++ that is loaded is older than the program was built with",
-        "The message names the copy that was loaded.",
-        evidence=(line.evidence,),
-        fixes=(
-            Fix(
-                summary="Let the environment's copy be loaded: install libstdcxx-ng from conda-forge and put $CONDA_PREFIX/lib first, or drop an LD_LIBRARY_PATH that prefers the system's.",
-                commands=(("conda", "install", "-c", "conda-forge", "libstdcxx-ng"),),
-                effect="changes-env",
-            ),
-        ),
-    )
-
-
-@rule(
-    "MSG409",
-    "windows-dll-missing",
-    "error",
-    certainty="likely",
-    needs=("problems",),
-    sources=(
-        "https://learn.microsoft.com/cpp/windows/latest-supported-vc-redist",
-        "https://docs.pytorch.org/docs/stable/notes/windows.html",
-    ),
-)
-def dll(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
-    """A DLL that the framework needs is missing on this Windows.
-
-    Error 126 names the library that was asked for, though mostly one that it needs in turn is absent: the Visual C++
-    runtime, Intel's OpenMP, or a library of CUDA.
-
-    Check: the Visual C++ Redistributable 2015-2022 (x64) is among the installed programs.
-    """
-    line = said(
-        machine,
-        r"(?i)\[?WinError (?:126|127|1114|182)\]?[^\n]{0,200}",
-        r"(?i)DLL load failed[^\n]{0,120}",
-        r"(?i)Could not find the DLL\(s\)? [^\n]{0,80}",
-        r"(?i)(?:msvcp140|vcruntime140|libomp140|fbgemm|asmjit|shm|c10|torch_\w+|caffe2\w*)[\w.]{0,12}\.dll[^\n]{0,60}(?:missing|not found|could not|dependencies)",
-        r"(?i)Error loading \"[^\n]{0,160}\.dll\" or one of its dependencies",
-        r"(?i)LoadLibrary failed with error 126",
-    )
-    if line is None:
-        return
-    yield found(
-        "A Windows DLL that the framework needs is missing",
-        "Mostly it is the Visual C++ runtime; the file that the message names is only the one that needed it.",
-        evidence=(line.evidence,),
-        fixes=(
-            Fix(
-                summary="Install the Visual C++ Redistributable 2015-2022 (x64), start a new shell, and try again.",
-                page="https://learn.microsoft.com/cpp/windows/latest-supported-vc-redist",
-            ),
-            Fix(summary="If it stays, reinstall the package, or another release of it.", effect="changes-env"),
         ),
     )

@@ -20,12 +20,24 @@ _OUT = (
     r"(?i)CUDA out of memory",
     r"(?i)torch\.(?:cuda\.)?OutOfMemoryError|torch\.OutOfMemoryError",
     r"CUDA_ERROR_OUT_OF_MEMORY|cudaErrorMemoryAllocation|CUBLAS_STATUS_ALLOC_FAILED|CUDNN_STATUS_ALLOC_FAILED",
-    r"(?i)cudaMalloc failed: out of memory|HIP out of memory|failed to allocate [\d.]+ ?[KMG]i?B[^\n]{0,30}(?:device|gpu|vram)",
-    r"(?i)OOM when allocating tensor|RESOURCE_EXHAUSTED: (?:Out of memory|OOM|Failed to allocate)[^\n]{0,60}|Resource exhausted: OOM",
+    (
+        r"(?i)cudaMalloc failed: out of memory|HIP out of memory|failed to allocate "
+        r"[\d.]+ ?[KMG]i?B[^\n]{0,30}(?:device|gpu|vram)"
+    ),
+    (
+        r"(?i)OOM when allocating tensor|RESOURCE_EXHAUSTED: (?:Out of memory|OOM|"
+        r"Failed to allocate)[^\n]{0,60}|Resource exhausted: OOM"
+    ),
     r"(?i)No available memory for the cache blocks",
-    r"(?i)max(?:imum)? (?:seq(?:uence)?|model) len[^\n]{0,60}larger than the (?:maximum number of tokens|available KV cache)",
+    (
+        r"(?i)max(?:imum)? (?:seq(?:uence)?|model) len[^\n]{0,60}larger than the (?:maximum "
+        r"number of tokens|available KV cache)"
+    ),
     r"(?i)KV cache[^\n]{0,80}(?:larger than|exceeds?|not enough|insufficient)[^\n]{0,40}",
-    r"(?i)(?:not enough|insufficient|out of) (?:gpu memory|vram|video memory|device memory)|(?:gpu|显存)[^\n]{0,20}(?:out of memory|不足)|显存溢出",
+    (
+        r"(?i)(?:not enough|insufficient|out of) (?:gpu memory|vram|video memory|device "
+        r"memory)|(?:gpu|显存)[^\n]{0,20}(?:out of memory|不足)|显存溢出"
+    ),
     r"(?i)CUDA error:? (?:2:? )?out of memory|out of memory[^\n]{0,30}(?:gpu|cuda|vram)",
 )
 
@@ -39,7 +51,7 @@ _OUT = (
     sources=(SHM, "https://docs.pytorch.org/docs/stable/multiprocessing.html"),
 )
 def shm(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
-    """/dev/shm is too small for the workers or for NCCL.
+    """The shared memory, /dev/shm, is too small for the workers or for NCCL.
 
     DataLoader workers hand batches over in shared memory, and NCCL exchanges data there. A container has 64 MB of it
     unless it is asked for more; the process that writes beyond gets a bus error.
@@ -58,7 +70,7 @@ def shm(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     if line is None:
         return
     yield found(
-        "/dev/shm is too small for the workers of this program",
+        "The shared memory (/dev/shm) is too small for the workers of this program",
         "A container has 64 MB there by default.",
         evidence=(line.evidence,),
         certainty="likely"
@@ -66,7 +78,10 @@ def shm(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         else None,
         fixes=(
             on_host(
-                "Start the container with --ipc=host or --shm-size=8g; in Kubernetes mount an emptyDir with medium Memory there.",
+                (
+                    "Start the container with --ipc=host or --shm-size=8g; in Kubernetes mount "
+                    "an emptyDir with medium Memory there."
+                ),
                 page=SHM,
             ),
         ),
@@ -91,8 +106,12 @@ def in_use(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     """
     line = said(
         machine,
+        r"(?i)(?:cuDevicePrimaryCtxRetain|cuCtxCreate\w*|create (?:a )?cuda context)[^\n]{0,60}out[_ ]of[_ ]memory",
         r"(?i)Free memory on device[^\n]{0,80}(?:is less than|less than) desired GPU memory",
-        r"(?i)(?:all CUDA-capable devices are busy or unavailable|cudaErrorDevicesUnavailable|CUDA_ERROR_DEVICE_UNAVAILABLE)",
+        (
+            r"(?i)(?:all CUDA-capable devices are busy or unavailable|cudaErrorDevicesUnavailable|"
+            r"CUDA_ERROR_DEVICE_UNAVAILABLE)"
+        ),
         r"(?i)(?:another|other|zombie|stale|previous|defunct) (?:\w+ )?process(?:es)?[^\n]{0,40}(?:gpu|memory|vram)",
     )
     if line is None:
@@ -116,23 +135,31 @@ def _held_by_others(machine: Snapshot) -> Said | None:
     """Find an out-of-memory message whose figures leave a large part of the card to other processes."""
     torch = said(
         machine,
-        r"Tried to allocate ([\d.]+) (\w+)[^\n]{0,60}?;? ?([\d.]+) (GiB|MiB) total capacity; ([\d.]+) (\w+) already allocated; ([\d.]+) (\w+) free; ([\d.]+) (\w+) reserved",
+        (
+            r"Tried to allocate ([\d.]+) (\w+)[^\n]{0,60}?;? ?([\d.]+) (GiB|MiB) total "
+            r"capacity; ([\d.]+) (\w+) already allocated; ([\d.]+) (\w+) free; ([\d.]+)"
+            r" (\w+) reserved"
+        ),
     )
     if torch:
         wanted, total, free, own = (
-            _bytes(torch[1], torch[2]),
-            _bytes(torch[3], torch[4]),
-            _bytes(torch[7], torch[8]),
-            _bytes(torch[9], torch[10]),
+            _bytes(torch.group(1), torch.group(2)),
+            _bytes(torch.group(3), torch.group(4)),
+            _bytes(torch.group(7), torch.group(8)),
+            _bytes(torch.group(9), torch.group(10)),
         )
         return torch if total - free - own > total * 0.4 and wanted < total else None
     newer = said(
         machine,
-        r"total capacity of ([\d.]+) (\w+) of which ([\d.]+) (\w+) is free[\s\S]{0,400}?(?:this process has ([\d.]+) (\w+) memory in use|Of the allocated memory ([\d.]+) (\w+))",
+        (
+            r"total capacity of ([\d.]+) (\w+) of which ([\d.]+) (\w+) is free[\s\S]{0,400}?(?:this "
+            r"process has ([\d.]+) (\w+) memory in use|Of the allocated memory ([\d.]+)"
+            r" (\w+))"
+        ),
     )
     if newer:
-        total, free = _bytes(newer[1], newer[2]), _bytes(newer[3], newer[4])
-        own = _bytes(newer[5] or newer[7], newer[6] or newer[8])
+        total, free = _bytes(newer.group(1), newer.group(2)), _bytes(newer.group(3), newer.group(4))
+        own = _bytes(newer.group(5) or newer.group(7), newer.group(6) or newer.group(8))
         return newer if total - free - own > total * 0.4 else None
     out = said(machine, *_OUT)
     busy = [
@@ -173,7 +200,10 @@ def gpu_full(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         evidence=(line.evidence,),
         fixes=(
             Fix(
-                summary="Take a smaller batch, shorter sequences, a quantised or smaller model, gradient checkpointing or offloading; lower what the engine reserves."
+                summary=(
+                    "Take a smaller batch, shorter sequences, a quantised or smaller model, gradient "
+                    "checkpointing or offloading; lower what the engine reserves."
+                )
             ),
         ),
     )
@@ -200,9 +230,15 @@ def host_full(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         r"(?i)out of memory: kill(?:ed)? process|oom[-_ ]?kill|OOMKilled|invoked oom-killer",
         r"(?m)^(?:[^\n]{0,80}\s)?[Kk]illed(?:\s+python[^\n]*)?\s*$",
         r"(?i)DefaultCPUAllocator: (?:can't|not enough)|not enough memory: you tried to allocate",
-        r"(?i)(?:exit(?:ed)?|return(?:ed)?)[^\n]{0,20}(?:code|status):? ?\(?(?:-9|137)\b|signal 9|SIGKILL|killed by signal: killed",
+        (
+            r"(?i)(?:exit(?:ed)?|return(?:ed)?)[^\n]{0,20}(?:code|status):? ?\(?(?:-9|"
+            r"137)\b|signal 9|SIGKILL|killed by signal: killed"
+        ),
         r"(?i)(?:std::bad_alloc|MemoryError|Cannot allocate memory|paging file is too small|OS error 1455)",
-        r"(?i)(?:host|system|cpu)[^\n]{0,12} (?:memory|ram)[^\n]{0,40}(?:exhaust|full|out of|not enough|insufficient|runs? out)",
+        (
+            r"(?i)(?:host|system|cpu)[^\n]{0,12} (?:memory|ram)[^\n]{0,40}(?:exhaust|full|"
+            r"out of|not enough|insufficient|runs? out)"
+        ),
     )
     if line is None:
         return
@@ -212,7 +248,10 @@ def host_full(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         evidence=(line.evidence,),
         fixes=(
             Fix(
-                summary="Load with less memory (low_cpu_mem_usage, memory mapping, fewer workers), add swap, or use a machine with more memory."
+                summary=(
+                    "Load with less memory (low_cpu_mem_usage, memory mapping, fewer workers), "
+                    "add swap, or use a machine with more memory."
+                )
             ),
         ),
     )

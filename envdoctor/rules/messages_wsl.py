@@ -27,7 +27,7 @@ FIRST_INSIDER, FIRST_RELEASE, FIRST_ELEVEN = 20145, 19044, 22000
     "wsl1-without-gpu",
     "error",
     needs=("problems", "system.wsl"),
-    supersedes=("WSL001", "MSG104", "MSG105", "MSG211", "MSG212", "MSG213", "MSG214", "MSG905", "MSG906"),
+    supersedes=("WSL001", "MSG104", "MSG105", "MSG211", "MSG212", "MSG213", "MSG214", "MSG905"),
     sources=(INSTALL, GUIDE),
 )
 def wsl_one(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
@@ -51,7 +51,8 @@ def wsl_one(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         return
     yield found(
         "The distribution runs in WSL 1, which cannot reach a GPU",
-        "Its kernel is the translation layer of WSL 1. No driver or toolkit inside changes that; the distribution has to "
+        "Its kernel is the translation layer of WSL 1. No driver or toolkit inside "
+        "changes that; the distribution has to "
         "be converted to WSL 2.",
         evidence=(line.evidence,),
         fixes=(
@@ -69,7 +70,7 @@ def wsl_one(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     "wsl-windows-too-old",
     "error",
     needs=("problems", "system.wsl"),
-    supersedes=("MSG104", "MSG105", "MSG211", "MSG212", "MSG214", "MSG905", "MSG906", "WSL002", "WSL003"),
+    supersedes=("MSG104", "MSG105", "MSG211", "MSG212", "MSG214", "MSG905", "WSL002", "WSL003"),
     sources=(GPU_START, GUIDE),
 )
 def windows_too_old(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
@@ -91,7 +92,7 @@ def windows_too_old(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     )
     if line is None:
         return
-    build = _RELEASES.get(line[1].upper()) or int("".join(c for c in line[1] if c.isdigit()))
+    build = _RELEASES.get(line.group(1).upper()) or int("".join(c for c in line.group(1) if c.isdigit()))
     if build >= FIRST_RELEASE or not mentions(machine, r"libcuda|dxg|dxcore|cuda|nvidia|gpu") or _gpu_works(machine):
         return
     yield found(
@@ -118,7 +119,7 @@ def _gpu_works(machine: Snapshot) -> bool:
     "wsl-gpu-in-tcc-mode",
     "error",
     needs=("problems", "system.wsl"),
-    supersedes=("MSG104", "MSG105", "MSG211", "MSG212", "MSG905", "MSG906"),
+    supersedes=("MSG104", "MSG105", "MSG211", "MSG212", "MSG905"),
     sources=(GUIDE, "https://docs.nvidia.com/nsight-visual-studio-edition/reference/index.html"),
 )
 def tcc_mode(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
@@ -142,7 +143,10 @@ def tcc_mode(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         evidence=(line.evidence,),
         fixes=(
             in_windows(
-                "Switch the card to WDDM as administrator, then restart WSL; a card or driver that knows no WDDM cannot serve WSL.",
+                (
+                    "Switch the card to WDDM as administrator, then restart WSL; a card or driver "
+                    "that knows no WDDM cannot serve WSL."
+                ),
                 ("nvidia-smi", "-dm", "0"),
                 ("wsl", "--shutdown"),
             ),
@@ -156,7 +160,7 @@ def tcc_mode(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     "error",
     certainty="likely",
     needs=("problems", "system.wsl"),
-    supersedes=("MSG105", "MSG211", "MSG212", "MSG213", "MSG905", "MSG906"),
+    supersedes=("MSG105", "MSG211", "MSG212", "MSG213", "MSG905"),
     sources=(GUIDE,),
 )
 def linux_driver(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
@@ -172,11 +176,17 @@ def linux_driver(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         return
     line = said(
         machine,
-        r"(?i)(?:apt(?:-get)?|dnf|yum)[^\n]{0,40} install [^\n]{0,80}(?:nvidia-driver|cuda-drivers|nvidia-utils|libnvidia-compute|nvidia-cuda-toolkit-driver)",
+        (
+            r"(?i)(?:apt(?:-get)?|dnf|yum)[^\n]{0,40} install [^\n]{0,80}(?:nvidia-driver|"
+            r"cuda-drivers|nvidia-utils|libnvidia-compute|nvidia-cuda-toolkit-driver)"
+        ),
         r"(?i)(?:apt(?:-get)?) [^\n]{0,20}install(?: -y)? cuda(?:-\d+-\d+)?\s*(?:$|\n)",
         r"(?m)^ii +(?:nvidia-driver|libnvidia-compute|nvidia-utils|cuda-drivers)\S*",
         r"/usr/lib/x86_64-linux-gnu/libcuda\.so\.\d{3}\.\S+",
-        r"(?i)install(?:ed|ing)? [^\n]{0,30}(?:linux|nvidia)[^\n]{0,20} drivers? (?:in(?:side)?|on|within) (?:the )?(?:wsl|ubuntu|distro)",
+        (
+            r"(?i)install(?:ed|ing)? [^\n]{0,30}(?:linux|nvidia)[^\n]{0,20} drivers? (?:in(?:side)?|"
+            r"on|within) (?:the )?(?:wsl|ubuntu|distro)"
+        ),
         r"libcuda\.so\.1 \([^)\n]*\) => /(?:usr/)?lib/x86_64-linux-gnu/libcuda",
     )
     if line is None:
@@ -187,7 +197,10 @@ def linux_driver(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         evidence=(line.evidence,),
         fixes=(
             Fix(
-                summary="Remove the Linux driver packages in the distribution, then restart WSL from Windows: wsl --shutdown.",
+                summary=(
+                    "Remove the Linux driver packages in the distribution, then restart WSL from "
+                    "Windows: wsl --shutdown."
+                ),
                 commands=(("sudo", "apt", "purge", "nvidia-driver-*", "libnvidia-compute-*", "nvidia-utils-*"),),
                 effect="needs-root",
                 page=GUIDE,
@@ -202,8 +215,8 @@ def linux_driver(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     "error",
     certainty="likely",
     needs=("problems", "system.wsl"),
-    supersedes=("MSG211", "MSG212", "MSG213", "MSG401", "MSG905", "MSG906", "WSL004"),
-    sources=(GUIDE, "https://github.com/microsoft/WSL/issues/8587"),
+    supersedes=("MSG211", "MSG212", "MSG213", "MSG401", "MSG905", "WSL004"),
+    sources=(GUIDE,),
 )
 def libcuda_off_path(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     """In WSL the program does not find libcuda, which lies in /usr/lib/wsl/lib.
@@ -219,9 +232,12 @@ def libcuda_off_path(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     line = said(
         machine,
         r"(?i)libcuda\.so(?:\.1)?[^\n]{0,40}(?:cannot open shared object|not found|fails|could not|no such file)",
-        r"(?i)(?:could not load dynamic library|unable to (?:find|load)|cannot find|can't find|not find|failed to load)[^\n]{0,30}libcuda\.so",
+        (
+            r"(?i)(?:could not load dynamic library|unable to (?:find|load)|cannot find|"
+            r"can't find|not find|failed to load)[^\n]{0,30}libcuda\.so"
+        ),
+        r"(?i)(?:failed|unable|cannot|could not|can't)[^\n]{0,12}(?:dl)?open[^\n]{0,20}libcuda\.so",
         r"(?i)cannot find -lcuda",
-        r"(?i)libcuda\.so is not found",
         r"(?i)Could not find cuda drivers on your machine",
         r"(?i)libcuda\.so(?:\.1)?[^\n]{0,40}(?:not in|missing)",
         r"(?i)Possible CUDA driver libraries are found but error occurred|libcuda\.so cannot found",
@@ -234,143 +250,12 @@ def libcuda_off_path(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         evidence=(line.evidence,),
         fixes=(
             Fix(
-                summary="Name the folder for this shell; to keep it, write it into /etc/ld.so.conf.d/wsl.conf and run sudo ldconfig.",
+                summary=(
+                    "Name the folder for this shell; to keep it, write it into /etc/ld.so.conf.d/wsl.conf "
+                    "and run sudo ldconfig."
+                ),
                 commands=(("export", "LD_LIBRARY_PATH=/usr/lib/wsl/lib"),),
                 page=GUIDE,
-            ),
-        ),
-    )
-
-
-@rule(
-    "MSG106",
-    "wslconfig-ignored",
-    "error",
-    certainty="likely",
-    needs=("problems", "system.wsl"),
-    supersedes=("MSG107", "MSG801"),
-    sources=(CONFIG,),
-)
-def config_ignored(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
-    """WSL does not apply .wslconfig, so its own limits stay.
-
-    The file must be called .wslconfig without .txt behind it, lie in the Windows user's folder, be saved as UTF-8 or
-    ASCII, and have its keys below [wsl2]; it is read when the virtual machine starts, after `wsl --shutdown`.
-
-    Check: `free -h` in the distribution shows the memory that the file names.
-    """
-    if not in_wsl(machine):
-        return
-    line = said(
-        machine,
-        r"(?i)\.wslconfig[^\n]{0,120}(?:ignored|no effect|not (?:being )?(?:applied|read|respected|working|loaded)|doesn'?t|does not|without effect|still)",
-        r"(?i)(?:ignor|no effect|not (?:applied|respected|read)|still (?:only )?(?:shows?|has|limited|uses?))[^\n]{0,120}\.wslconfig",
-        r"(?i)wsl: [^\n]{0,60}\.wslconfig(?::\d+)?",
-        r"(?i)\.wslconfig\.txt|\.wslconfig[^\n]{0,60}(?:utf-?16|ucs-?2|\bBOM\b|encod)|(?:utf-?16|ucs-?2|\bBOM\b|encod)[^\n]{0,60}\.wslconfig",
-    ) or (
-        said(machine, r"(?i)\.wslconfig")
-        if mentions(machine, r"\bmemory ?= ?\d+")
-        and mentions(
-            machine, r"\bfree\b[^\n]{0,20}-|MemTotal|^Mem:|total +used +free|not chang|still|only \d+|不生效|没有生效"
-        )
-        else None
-    )
-    if line is None:
-        return
-    yield found(
-        "WSL does not apply .wslconfig, so the default memory limit stays",
-        "Without it WSL gives Linux half of the memory (earlier versions: at most 8 GB on some builds).",
-        evidence=(line.evidence,),
-        fixes=(
-            in_windows(
-                "Save the file as %UserProfile%\\.wslconfig in UTF-8, with [wsl2] above memory=, then restart WSL.",
-                ("wsl", "--shutdown"),
-                page=CONFIG,
-            ),
-        ),
-    )
-
-
-@rule(
-    "MSG107",
-    "wsl-memory-limit",
-    "error",
-    certainty="likely",
-    needs=("problems", "system.wsl"),
-    supersedes=("MSG801",),
-    sources=(CONFIG,),
-)
-def memory_limit(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
-    """A process was killed inside WSL 2 because the virtual machine's own memory was used up.
-
-    WSL gives Linux half of the computer's memory unless .wslconfig says otherwise. Loading a model needs host memory
-    of about its size first, so the kernel ends the process although Windows has memory left.
-
-    Check: `free -h` in the distribution, and `dmesg | grep -i oom`.
-    """
-    if not in_wsl(machine):
-        return
-    line = said(
-        machine,
-        r"(?m)^(?:[\w./$ #~:@-]{0,60} )?Killed\s*$",
-        r"(?i)out of memory: kill(?:ed)? process|oom[-_ ]kill",
-        r"(?i)exit(?:ed)? (?:with )?(?:code|status):? ?(?:-9|137)\b|signal 9|SIGKILL",
-        r"(?i)\bkilled\b",
-        r"(?i)DefaultCPUAllocator|cannot allocate memory|MemoryError",
-        r"(?i)vmmem[^\n]{0,60}(?:memory|ram)|wsl[^\n]{0,60}(?:half|50 ?%) of",
-    )
-    if line is None:
-        return
-    yield found(
-        "The process ran out of the memory that WSL gives to Linux",
-        "By default that is half of the computer's memory.",
-        evidence=(line.evidence,),
-        fixes=(
-            in_windows(
-                "Set memory= and swap= below [wsl2] in %UserProfile%\\.wslconfig, then restart WSL.",
-                ("wsl", "--shutdown"),
-                page=CONFIG,
-            ),
-        ),
-    )
-
-
-@rule(
-    "MSG108",
-    "known-broken-release",
-    "error",
-    certainty="likely",
-    needs=("problems", "system.wsl"),
-    supersedes=("MSG206", "MSG211"),
-    sources=("https://github.com/microsoft/WSL/issues/11277", "https://github.com/NVIDIA/libnvidia-container/issues"),
-)
-def broken_release(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
-    """A release of Windows, its driver or WSL broke GPU access that worked before.
-
-    nvidia-smi that crashes in WSL, or GPU access that went with an update of Windows or of its driver while the
-    distribution was not touched, is a defect of that release. There the way out is another release, not a setting.
-
-    Check: `nvidia-smi` in Windows and in WSL after the change of release.
-    """
-    if not in_wsl(machine):
-        return
-    line = said(
-        machine,
-        r"(?i)nvidia-smi[^\n]{0,40}(?:\n[^\n]{0,40})?segmentation fault|segmentation fault[^\n]{0,60}nvidia-smi",
-        r"(?i)(?:after|since) (?:the |an? |i )?(?:upgrad|updat)\w*[^\n]{0,30} (?:to )?(?:windows|build|\d{5}|driver|\d{3}\.\d\d)[^\n]{0,60}",
-        r"(?i)(?:worked|working|works|fine|ok) (?:\w+ ){0,3}(?:on|with|in|before|until|under) [^\n]{0,30}(?:build|\d{5}|driver|\d{3}\.\d\d)[^\n]{0,60}",
-        r"(?i)(?:roll(?:ed|ing)? ?back|downgrad\w+|revert\w*)[^\n]{0,60}(?:driver|build|\d{3}\.\d\d)[^\n]{0,40}",
-    )
-    if line is None:
-        return
-    yield found(
-        "A release of Windows or its NVIDIA driver broke GPU access in WSL",
-        "The same distribution worked with another release, so nothing inside it is at fault.",
-        evidence=(line.evidence,),
-        fixes=(
-            in_windows(
-                "Install another release of the driver, or the next build of Windows, then run wsl --shutdown.",
-                ("wsl", "--shutdown"),
             ),
         ),
     )

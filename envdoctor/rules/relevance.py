@@ -14,18 +14,21 @@ def concerns(family: str, machine: Snapshot) -> bool:
     """Tell whether rules of that family can have anything to say of the machine."""
     if family.startswith("messages_"):
         return bool(machine.problems)
-    return family not in _CONCERNS or _CONCERNS[family](machine)
+    if family not in _CONCERNS:
+        return True
+    facts, predicate = _CONCERNS[family]
+    return any(machine.gap(fact) for fact in facts) or predicate(machine)
 
 
 def _vendor(machine: Snapshot, vendor: str) -> bool:
-    return any(gpu.vendor == vendor for gpu in machine.gpus) or machine.gap("gpus.vendor") is not None
+    return any(gpu.vendor == vendor for gpu in machine.gpus)
 
 
 def _nvidia(machine: Snapshot) -> bool:
     driver = machine.driver
     if driver is not None and (driver.module_loaded or driver.version or driver.nvml_path or driver.libcuda_path):
         return True
-    return _vendor(machine, "nvidia") or machine.gap("driver") is not None or _nvml_spoke(machine)
+    return _vendor(machine, "nvidia") or _nvml_spoke(machine)
 
 
 def _nvml_spoke(machine: Snapshot) -> bool:
@@ -48,8 +51,6 @@ def _os(machine: Snapshot, os: str) -> bool:
 
 def _installed(machine: Snapshot, *stems: str) -> bool:
     """Tell whether a distribution whose name begins with one of these is in the judged environment."""
-    if machine.gap("pythons[0].packages") is not None:
-        return True
     return machine.python is not None and any(each.name.startswith(stems) for each in machine.python.packages)
 
 
@@ -62,32 +63,91 @@ def _torch(machine: Snapshot) -> bool:
     return any(each.name == "torch" for each in frameworks) or _installed(machine, "torch", "pytorch")
 
 
+def _network(machine: Snapshot) -> bool:
+    set_up = machine.pip is not None and bool(machine.pip.settings)
+    return set_up or any(each.missing or each.name == "HF_ENDPOINT" for each in machine.variables)
+
+
+def _odd_python(machine: Snapshot) -> bool:
+    python = machine.python
+    if python is None:
+        return False
+    odd = python.libc == "musl" or python.externally_managed or python.home_missing or python.free_threaded
+    pip = python.package("pip")
+    return bool(odd) or (pip is not None and pip.version.partition(".")[0] in _OLD_PIPS)
+
+
+def _odd_files(machine: Snapshot) -> bool:
+    python = machine.python
+    if _variable(machine, "PYTHONHOME", "PYTHONPATH"):
+        return True
+    if python is None:
+        return False
+    if python.leftovers or python.without_record or python.damaged or python.local_modules:
+        return True
+    return any("/.local/lib/" in (each.location or "") for each in python.packages)
+
+
+def _odd_processor(machine: Snapshot) -> bool:
+    cpu, memory = machine.cpu, machine.memory
+    if memory is not None and memory.reserved_huge_bytes:
+        return True
+    if cpu is None:
+        return False
+    return cpu.quota is not None or cpu.governor == "powersave" or "avx2" not in (cpu.features or ("avx2",))
+
+
+_OLD_PIPS = tuple(str(number) for number in range(21))
 _SWITCHES = ("CUDA_", "PYTORCH_", "TF_", "XLA_", "JAX_", "HF_", "TRANSFORMERS_", "LD_PRELOAD")
 
-_CONCERNS: dict[str, Callable[[Snapshot], bool]] = {
-    "wsl_settings": lambda m: m.wsl is not None,
-    "container_access": lambda m: m.system is not None and m.system.container is not None,
-    "docker": lambda m: m.docker is not None,
-    "driver_libraries": _nvidia,
-    "driver_devices": _nvidia,
-    "driver_cuda": _nvidia,
-    "driver_state": _nvidia,
-    "driver_copies": _nvidia,
-    "gpu_faults": _nvidia,
-    "gpu_state": _nvidia,
-    "gpu_choice": _nvidia,
-    "switches": lambda m: _variable(m, *_SWITCHES) or _installed(m, "tensorflow"),
-    "torch": _torch,
-    "companions": _torch,
-    "extensions": lambda m: _installed(m, "xformers", "flash-attn", "bitsandbytes", "triton", "pytorch-triton"),
-    "triton": lambda m: _installed(m, "triton", "pytorch-triton"),
-    "cudnn_system": lambda m: any(each.name == "cudnn" for each in m.libraries),
-    "cuda_building": lambda m: bool(m.toolkits) or _variable(m, "CUDA_", "CUDACXX", "LD_LIBRARY_PATH"),
-    "tensorflow": lambda m: _installed(m, "tensorflow", "tf-nightly"),
-    "jax": lambda m: _installed(m, "jax"),
-    "amd": _amd,
-    "intel": _intel,
-    "jetson": lambda m: m.system is not None and m.system.jetson is not None,
-    "macos": lambda m: _os(m, "macos"),
-    "windows": lambda m: _os(m, "windows"),
+_Predicate = Callable[[Snapshot], bool]
+
+_DRIVER_FAMILIES = (
+    "driver_libraries",
+    "driver_copies",
+    "driver_devices",
+    "driver_state",
+    "driver_cuda",
+    "gpu_faults",
+    "gpu_state",
+    "gpu_choice",
+)
+
+# A family: the facts that its predicate looks at, and the predicate.
+_CONCERNS: dict[str, tuple[tuple[str, ...], _Predicate]] = {
+    "wsl_settings": (("system.wsl",), lambda m: m.wsl is not None),
+    "container_access": (("system.container",), lambda m: m.system is not None and m.system.container is not None),
+    "docker": (("docker",), lambda m: m.docker is not None),
+    **dict.fromkeys(_DRIVER_FAMILIES, (("gpus.vendor", "driver.module_loaded"), _nvidia)),
+    "switches": (
+        ("variables", "pythons.packages"),
+        lambda m: _variable(m, *_SWITCHES) or _installed(m, "tensorflow"),
+    ),
+    "torch": (("pythons.packages",), _torch),
+    "companions": (("pythons.packages",), _torch),
+    "extensions": (
+        ("pythons.packages",),
+        lambda m: _installed(m, "torch", "xformers", "flash-attn", "bitsandbytes", "triton", "pytorch-triton"),
+    ),
+    "triton": (("pythons.packages",), lambda m: _installed(m, "triton", "pytorch-triton")),
+    "cudnn_system": (("libraries",), lambda m: any(each.name == "cudnn" for each in m.libraries)),
+    "cuda_building": (
+        ("toolkits", "variables", "driver.libcuda_path"),
+        lambda m: bool(m.toolkits) or _variable(m, "CUDA_") or (m.driver is not None and bool(m.driver.libcuda_path)),
+    ),
+    "tensorflow": (("pythons.packages",), lambda m: _installed(m, "tensorflow", "tf-", "onnxruntime")),
+    "jax": (("pythons.packages",), lambda m: _installed(m, "jax")),
+    "network": (("pip", "variables"), _network),
+    "python_install": (("pythons", "system.container"), _odd_python),
+    "python_files": (("pythons", "variables"), _odd_files),
+    "requirements": (
+        ("pythons.packages", "system.machine"),
+        lambda m: m.python is not None and any(each.requires for each in m.python.packages),
+    ),
+    "processor": (("cpu", "memory", "gpus.vendor", "system.container", "system.machine"), _odd_processor),
+    "amd": (("gpus.vendor",), _amd),
+    "intel": (("gpus.vendor",), _intel),
+    "jetson": (("system.jetson",), lambda m: m.system is not None and m.system.jetson is not None),
+    "macos": (("system.os",), lambda m: _os(m, "macos")),
+    "windows": (("system.os",), lambda m: _os(m, "windows")),
 }

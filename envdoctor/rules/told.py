@@ -8,7 +8,7 @@ from typing import NamedTuple
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.knowledge.targets import capability_of
 from envdoctor.model.snapshot import Snapshot
-from envdoctor.model.version import at_least, readable
+from envdoctor.model.version import at_least, minor, readable
 
 
 class Said(NamedTuple):
@@ -17,7 +17,7 @@ class Said(NamedTuple):
     words: re.Match[str]
     evidence: str  # path of the line in the Snapshot
 
-    def __getitem__(self, group: int) -> str:  # type: ignore[override]
+    def group(self, group: int) -> str:
         """Give what a group of the pattern caught; empty where it caught nothing."""
         return self.words[group] or ""
 
@@ -80,10 +80,15 @@ def capability(machine: Snapshot, facts: Knowledge) -> str | None:
         r"(?i)\bcc ?(\d{1,2}\.\d)\b",
     )
     if found:
-        digits = found[1]
+        digits = found.group(1)
         return digits if "." in digits else f"{digits[:-1]}.{digits[-1]}"
-    known = [own for gpu in machine.gpus if gpu.vendor == "nvidia" and (own := capability_of(gpu, facts))]
+    known = capabilities(machine, facts)
     return known[0] if known else None
+
+
+def capabilities(machine: Snapshot, facts: Knowledge) -> list[str]:
+    """Give the compute capabilities of the NVIDIA cards of a report, in their order."""
+    return [own for gpu in machine.gpus if gpu.vendor == "nvidia" and (own := capability_of(gpu, facts))]
 
 
 def cards_named(machine: Snapshot) -> str:
@@ -104,3 +109,76 @@ def toolkit_versions(machine: Snapshot) -> tuple[str, ...]:
 def newer(version: str | None, floor: str) -> bool:
     """Tell whether a version is known and at least that."""
     return version is not None and readable(version) is not None and at_least(version, floor)
+
+
+# TensorFlow's table of tested builds, for the releases before those of the knowledge tables: first release, its CUDA
+# (https://www.tensorflow.org/install/source#gpu).
+_TENSORFLOW_CUDA = (("2.1", "10.1"), ("1.13", "10.0"), ("1.5", "9.0"), ("1.0", "8.0"))
+
+
+def tensorflow_cuda(facts: Knowledge, version: str) -> str | None:
+    """Give the CUDA that a TensorFlow release was built with; None: not known."""
+    if readable(version) is None:
+        return None
+    wanted = ".".join(version.split(".")[:2])
+    row = next((row for row in facts.tensorflow_releases if row.version.startswith(f"{wanted}.")), None)
+    if row:
+        return row.cuda
+    return next(
+        (cuda for first, cuda in _TENSORFLOW_CUDA if not at_least(version, "2.3") and at_least(version, first)), None
+    )
+
+
+def built_for(machine: Snapshot, facts: Knowledge) -> str | None:
+    """Give the CUDA that the framework of a report was built with; else that of the toolkit it names; None: neither.
+
+    A torch without a tag is taken for the plain wheel of its release.
+    """
+    python = machine.python
+    for each in python.frameworks if python else ():
+        if each.cuda and readable(each.cuda):
+            return minor(each.cuda)
+        if each.gpu_build is False:
+            continue
+        release = facts.torch(each.version) if each.name == "torch" else None
+        plain = release.variant(release.default_linux) if release and release.default_linux else None
+        inside = tensorflow_cuda(facts, each.version) if each.name == "tensorflow" else None
+        if inside:
+            return inside
+        kits = toolkit_versions(machine)
+        if plain and plain.cuda and not any(minor(kit) == plain.cuda for kit in kits):
+            named = (
+                next((v.cuda for v in release.variants if v.cuda and v.cuda in [minor(k) for k in kits]), None)
+                if release
+                else None
+            )
+            return named or plain.cuda
+    jaxlib = python.package("jaxlib") if python else None
+    tag = re.search(r"\+cuda(\d\d)(\d)", jaxlib.version) if jaxlib else None
+    if tag:
+        return f"{tag[1]}.{tag[2]}"
+    versions = toolkit_versions(machine)
+    return minor(versions[0]) if versions else None
+
+
+# What people and programs write when the GPU is there and not used.
+UNSEEN = (
+    r"(?i)is_available\(\)[^\n]{0,40}\n?[^\n]{0,12}\bFalse\b|Is CUDA available: (?:False|No)",
+    r"(?i)list_physical_devices\([^\n]{0,30}\n?[^\n]{0,6}\[\]|is_gpu_available[^\n]{0,20}\n?[^\n]{0,4}False",
+    (
+        r"(?i)(?:gpu|cuda|显卡)[^\n]{0,60}(?:not (?:available|found|detected|used|recogni[sz]ed|visible|working)"
+        r"|not being used"
+        r"|unavailable|no gpu|isn'?t|doesn'?t|not see|cannot|can'?t|未检测|找不到|无法|不可用|: ?\[\])"
+    ),
+    r"(?i)(?:no|not|returns? no|doesn'?t|can'?t|cannot|won'?t|unable)[^\n]{0,40}(?:gpu|cuda)\b",
+    r"(?i)falling back to cpu|only (?:sees?|uses?|detects?|shows?|lists?) (?:the )?cpu",
+    r"(?m)^\[\]$|^False$",
+    r"device_type='CPU'\)\]",
+)
+
+
+def unseen(machine: Snapshot) -> Said | None:
+    """Find the line that says the GPU is not used; None also where another line shows it at work."""
+    if said(machine, r"device_type='GPU'|Is CUDA available: (?:True|Yes)|is_available\(\)[^\n]{0,20}\n?[^\n]{0,6}True"):
+        return None
+    return said(machine, *UNSEEN)

@@ -30,7 +30,7 @@ _NVIDIA = "https://github.com/triton-lang/triton/blob/main/third_party/nvidia/ba
     ),
 )
 def triton_cannot_compile(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
-    """torch.compile cannot build its launchers: there is no C compiler, or Python's headers are missing.
+    """PyTorch cannot build what torch.compile needs: there is no C compiler, or Python's headers are missing.
 
     Triton compiles a small C program when a kernel is first used, with the compiler that CC names, or gcc or clang, and
     with Python.h.

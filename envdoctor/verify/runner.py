@@ -84,8 +84,13 @@ class _Listener:
 
 
 def scripts(framework: str) -> dict[str, str]:
-    """Give the texts of a framework's workloads by file name, so that they can be handed over with an environment."""
+    """Give the texts of a framework's workloads by file name, so that they can be handed over with an environment.
+
+    None for a framework that has no workloads.
+    """
     folder = os.path.join(SCRIPTS, framework)
+    if not os.path.isdir(folder):
+        return {}
     texts = {}
     for name in sorted(os.listdir(folder)):
         if name.endswith(".py"):

@@ -73,9 +73,10 @@ def test_from_a_file_that_is_too_large(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "word"),
     [
-        (b"\xff\xfe\xfa", "is not JSON"),
+        (b"\xff\xfe\xfa", "is not a text"),
+        (bytes(range(128, 256)) * 40, "is not a text"),
         (b'{"schema_version": 1, "tool": "\xff\xfe"}', "damaged"),
-        (b"hello", "is not JSON"),
+        (b"hello", "nothing in"),
         (b'{"name": "somebody\'s package.json"}', "not a snapshot"),
         (b"[1, 2, 3]", "not a snapshot"),
         (b"null", "not a snapshot"),
@@ -84,7 +85,7 @@ def test_from_a_file_that_is_too_large(tmp_path: Path) -> None:
         (b'{"schema_version": 1, "memory": {"total_bytes": "many"}}', "damaged"),
         (b'{"schema_version": 1, "gpus": 7}', "damaged"),
         (b'{"schema_version": 1, "snapshot": {"gpus": 7}}', "damaged"),
-        (b"[" * 100_000, "JSON"),
+        (b"[" * 100_000, "nothing in"),
     ],
 )
 def test_from_what_is_no_snapshot(tmp_path: Path, content: bytes, word: str) -> None:

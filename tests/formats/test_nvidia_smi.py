@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from envdoctor.host import NvmlAnswer, NvmlGpu
 from envdoctor.formats.nvidia_smi import parse
+from envdoctor.host import NvmlAnswer, NvmlGpu
 
 MIB = 1 << 20
 

@@ -137,7 +137,8 @@ def test_no_home_is_normal() -> None:
     machine = host(UBUNTU_METAL, environ={"HOME": ""})
     assert [d.purposes for d in look(machine)] == [("temporary",)]
     gone = host(UBUNTU_METAL, environ={"HOME": "/nonexistent"})
-    assert [(d.path, d.purposes) for d in look(gone)] == [("/", ("environment", "cache", "temporary", "home", "models"))]
+    every = ("environment", "cache", "temporary", "home", "models")
+    assert [(d.path, d.purposes) for d in look(gone)] == [("/", every)]
 
 
 def test_variables_move_the_places() -> None:

@@ -141,6 +141,7 @@ def test_wsl2_with_the_kernel_of_microsoft() -> None:
         libraries=("libcuda.so.1", "libdxcore.so", "libnvidia-ml.so.1"),
         on_loader_path=True,
         gpu_enabled=True,
+        drive_free_bytes=50 << 30,
     )
 
 

@@ -112,4 +112,74 @@ CU128_WSL2 = Plan(
     ),
 )
 
-PLANS = {"torch-cu118-linux": CU118, "torch-cpu": CPU, "torch-cu128-wsl2": CU128_WSL2}
+TENSORFLOW = Plan(
+    request=Request(framework="tensorflow", cuda="11.8", framework_version="2.13"),
+    target=Target(
+        driver="525.60.13", gpus=(TargetGpu(vendor="nvidia", name="NVIDIA GeForce RTX 3060", capability="8.6"),)
+    ),
+    stack=Stack(
+        framework="tensorflow",
+        framework_version="2.13.0",
+        variant="cuda11",
+        cuda="11.8",
+        cudnn="8.6",
+        python="3.10",
+        index_url=None,
+        packages={"tensorflow": "2.13.0", "numpy": "<=1.24.3,>=1.22"},
+        conda_packages={},
+        pip_command=("pip", "install", "tensorflow==2.13.0", "numpy<=1.24.3,>=1.22"),
+        base_image="nvidia/cuda:11.8.0-cudnn8-runtime-ubuntu22.04",
+        image_python="3.10",
+        min_driver=MinDriver(linux="450.80.02", windows="452.39"),
+        brings_cuda=False,
+    ),
+    reasons=(
+        Reason(
+            choice="CUDA 11.8 and cuDNN 8.6 on the machine",
+            because="TensorFlow 2.13.0 has no extra that brings them",
+            source="pkg:pypi/tensorflow@2.13.0",
+        ),
+    ),
+)
+
+JAX = Plan(
+    request=Request(framework="jax"),
+    target=Target(driver="580.95.05", gpus=(TargetGpu(vendor="nvidia", name="Tesla V100", capability="7.0"),)),
+    stack=Stack(
+        framework="jax",
+        framework_version="0.11.2",
+        variant="cuda12",
+        cuda="12",
+        cudnn=None,
+        python="3.13",
+        index_url=None,
+        packages={"jax[cuda12]": "0.11.2", "jaxlib": "0.11.2", "nvidia-cudnn-cu12": "<9.11", "numpy": ">=2.1"},
+        conda_packages={},
+        pip_command=(
+            "pip",
+            "install",
+            "jax[cuda12]==0.11.2",
+            "jaxlib==0.11.2",
+            "nvidia-cudnn-cu12<9.11",
+            "numpy>=2.1",
+        ),
+        base_image="python:3.13-slim-bookworm",
+        image_python="3.13",
+        min_driver=MinDriver(linux="525.60.13", windows="528.33"),
+    ),
+    reasons=(
+        Reason(
+            choice="cuDNN below 9.11",
+            because="9.11 no longer serves the V100",
+            source="pkg:pypi/nvidia-cudnn-cu12@9.11",
+        ),
+    ),
+)
+
+PLANS = {
+    "tensorflow-cuda11": TENSORFLOW,
+    "jax-cuda12": JAX,
+    "torch-cu118-linux": CU118,
+    "torch-cpu": CPU,
+    "torch-cu128-wsl2": CU128_WSL2,
+}

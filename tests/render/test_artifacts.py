@@ -9,7 +9,7 @@ import msgspec
 import pytest
 import yaml
 from packaging.requirements import Requirement
-from render_plans import CPU, CU118, CU128_WSL2, PLANS
+from render_plans import CPU, CU118, CU128_WSL2, JAX, PLANS, TENSORFLOW
 
 from envdoctor import __version__
 from envdoctor.model.stack import Mirror, Plan, Reason, TargetGpu
@@ -37,7 +37,8 @@ HOSTILE = [
 
 
 def files(plan: Plan, **options: Any) -> dict[str, str]:
-    return {file.path: file.text for file in render(plan, created=CREATED, **{"scripts": SCRIPTS, **options})}
+    scripts = SCRIPTS if plan.stack.framework == "torch" else {}
+    return {file.path: file.text for file in render(plan, created=CREATED, **{"scripts": scripts, **options})}
 
 
 def changed(plan: Plan, **stack: Any) -> Plan:
@@ -183,7 +184,9 @@ def test_the_dockerfile_hands_rights_and_gpu_only_where_they_belong() -> None:
         command = msgspec.json.decode(health.partition("CMD ")[2], type=list[str])
         assert command[:2] == ["python", "-c"]
         compile(command[2], "healthcheck", "exec")
-        assert ("nvidiactl" in command[2]) == (plan.stack.cuda is not None)
+        # TensorFlow and JAX take most of a GPU's memory as they start, so their check stays away from it.
+        on_gpu = plan.stack.cuda is not None and plan.stack.framework == "torch"
+        assert ("nvidiactl" in command[2]) == on_gpu
         assert ("--gpus all" in files(plan)["README.md"]) == (plan.stack.cuda is not None)
 
 
@@ -191,6 +194,30 @@ def test_the_image_takes_every_driver_that_the_packages_take() -> None:
     assert 'NVIDIA_REQUIRE_CUDA="cuda>=11.0"' in files(CU118)["Dockerfile"]
     assert 'NVIDIA_REQUIRE_CUDA="cuda>=12.0"' in files(CU128_WSL2)["Dockerfile"]
     assert "NVIDIA" not in files(CPU)["Dockerfile"]
+
+
+def test_what_must_be_installed_first_is_said() -> None:
+    readme = files(TENSORFLOW)["README.md"]
+    assert "11.8, which must be installed" in readme and "8.6, which must be installed too" in readme
+    assert "verify/" not in readme and not any(path.startswith("verify/") for path in files(TENSORFLOW))
+    assert "brought by the packages" in files(JAX)["README.md"]
+    # The extra with CUDA is for Linux.
+    assert "PowerShell" not in files(JAX)["README.md"] and "PowerShell" in files(CPU)["README.md"]
+
+
+def test_uv_takes_what_is_tagged_from_its_index_alone() -> None:
+    readme = files(CU118)["README.md"]
+    assert 'torchaudio = { index = "pytorch-cu118" }' in readme and "numpy = {" not in readme
+    assert "[tool.uv.sources]" not in files(JAX)["README.md"]
+
+
+def test_what_is_compiled_last_is_a_command_of_its_own() -> None:
+    build = ("pip", "install", "flash-attn==2.8.3.post2", "--no-build-isolation")
+    written = files(changed(CU118, build_command=build))
+    assert "pip install flash-attn==2.8.3.post2 --no-build-isolation" in written["README.md"]
+    _, pins = requirement_lines(written["requirements.txt"])
+    assert "flash-attn" not in [pin.name for pin in pins]
+    assert "flash-attn==2.8.3.post2 --no-build-isolation" in written["requirements.txt"].replace("\n# ", " ")
 
 
 def test_the_image_is_named_after_the_python_that_it_brings() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from judged import FACTS
-from machines import changed, container, unknown, windows, without_module, workstation, wsl2
+from machines import changed, container, cpu_only, unknown, windows, without_module, workstation, wsl2
 
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.finding import Fix
@@ -103,6 +103,15 @@ def test_healthy_machines_are_silent(machine: Snapshot) -> None:
     diagnosis = registry.evaluate(machine, FACTS)
     assert [(each.id, each.title) for each in diagnosis.findings] == []
     assert diagnosis.not_checked == ()
+
+
+def test_a_family_that_is_left_out_had_nothing_to_say() -> None:
+    """Ask every rule, also those of families that are not imported for a machine."""
+    for machine in (*_faulty(), cpu_only(), windows(), Snapshot()):
+        asked = {each.id for each in registry.rules(machine)}
+        left = [each for each in registry.rules() if each.id not in asked]
+        assert left
+        assert [each.id for each in left if list(each.judge(machine, FACTS))] == []
 
 
 SPARSE = Snapshot(

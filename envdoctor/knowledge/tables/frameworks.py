@@ -64,6 +64,7 @@ class JaxRelease(Row):
     windows_gpu: bool
     floors_source: str  # of driver and capability
     note: str | None
+    python_max: str | None = None  # newest Python that jaxlib has wheels for, by the changelog; None: not read
 
 
 class TorchPins(Row):

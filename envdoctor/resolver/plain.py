@@ -1,0 +1,251 @@
+"""The best stack of TensorFlow or JAX, whose wheels are all on the plain package index; or why there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import combinations
+
+from msgspec.structs import replace
+
+from envdoctor.knowledge.builds import Constraint, gpus_of
+from envdoctor.knowledge.fit import driver_compiles, driver_floor, driver_side
+from envdoctor.knowledge.load import Knowledge
+from envdoctor.model.stack import Conflict, Plan, Reason, Request, Stack, Target
+from envdoctor.model.version import major, numbers
+from envdoctor.resolver import jax, tensorflow
+from envdoctor.resolver.conflict import SHOWN, minimal, name_of, said
+from envdoctor.resolver.options import NAMES, Option, pythons_here
+from envdoctor.resolver.plain_stacks import build_stack
+
+_MINOR = "https://docs.nvidia.com/deploy/cuda-compatibility/minor-version-compatibility.html"
+_Rank = tuple[int, int, bool, bool, tuple[int, ...], bool, tuple[int, ...]]
+
+
+def resolve(request: Request, target: Target, facts: Knowledge) -> Plan | Conflict:
+    """Choose the best published stack of TensorFlow or JAX for a request and a machine, or say why none fits."""
+    judged = _judge(request, target, facts)
+    fitting = [each for each in judged if not each.objections]
+    if not fitting:
+        return _conflict(request, target, facts, judged)
+    chosen = max(fitting, key=lambda each: _rank(each, request, target, facts))
+    stack, reasons = build_stack(chosen, request, target, facts)
+    return Plan(
+        request=request,
+        target=target,
+        stack=stack,
+        reasons=(
+            *_why_device(chosen, judged, request, target),
+            *_why_release(chosen, judged, request),
+            *_why_cuda(chosen, target, facts),
+            *(Reason(choice="not certain", because=doubt) for doubt in dict.fromkeys(chosen.doubts)),
+            *reasons,
+        ),
+    )
+
+
+def _judge(request: Request, target: Target, facts: Knowledge, *, on_gpu: bool = False) -> tuple[Option, ...]:
+    """Judge every published set of wheels that could answer; under `auto` on a GPU machine the CPU's too.
+
+    `on_gpu` judges those for CUDA under `auto` although no GPU is known.
+    """
+    source = tensorflow if request.framework == "tensorflow" else jax
+    kinds = {"cpu"} if request.cuda in ("auto", "cpu") else {"cuda"}
+    if on_gpu or _goal(request, target) == "cuda":
+        kinds.add("cuda")
+    return tuple(each for each in source.options(request, target, facts) if each.kind in kinds)
+
+
+def _goal(request: Request, target: Target) -> str:
+    if request.cuda != "auto":
+        return "cpu" if request.cuda == "cpu" else "cuda"
+    named = bool(gpus_of(target, "nvidia")) or (not target.gpus and target.driver is not None)
+    return "cuda" if named and target.os != "macos" else "cpu"
+
+
+def _rank(option: Option, request: Request, target: Target, facts: Knowledge) -> _Rank:
+    """Order options, the best one highest.
+
+    First whatever uses the GPU by itself; on native Windows only a release of 2022 uses one, so that the newest for
+    the CPU comes first there unless a CUDA was asked for. Then as for torch: certain facts, machine code, the newest
+    release, and the highest CUDA that the driver covers; without a driver to go by, the one that more drivers run.
+    """
+    last_resort = option.kind == "cuda" and not option.brings_cuda and target.os == "windows"
+    use = 0 if last_resort else 2 if option.kind == "cuda" and option.brings_cuda else 1 if option.kind == "cuda" else 0
+    if option.kind == "cpu" and target.os == "windows":
+        use = 1
+    covered = bool(option.cuda and target.driver and driver_compiles(facts, option.cuda, target.driver))
+    cuda = numbers(option.cuda) if option.cuda else ()
+    return (
+        use,
+        -len(option.doubts),
+        not option.capability_jit,
+        option.kind == "cpu" or option.brings_cuda,
+        numbers(option.version),
+        covered,
+        cuda if covered else tuple(-number for number in cuda),
+    )
+
+
+def _why_device(chosen: Option, judged: tuple[Option, ...], request: Request, target: Target) -> Iterator[Reason]:
+    vendors = {gpu.vendor for gpu in target.gpus}
+    framework = NAMES[chosen.framework]
+    if request.cuda == "cpu":
+        yield Reason(choice="the CPU build", because="it was asked for")
+    elif chosen.kind == "cuda" and "nvidia" not in vendors:
+        because = "no NVIDIA GPU was found or named: the stack is for another machine, or for a container"
+        if request.cuda == "auto":
+            because = f"driver {target.driver} is an NVIDIA driver; no GPU was named, so its generation was not judged"
+        yield Reason(choice="a CUDA build", because=because)
+    elif chosen.kind == "cpu" and _goal(request, target) == "cuda":
+        fits = [each for each in judged if each.kind == "cuda" and not each.objections]
+        unfit = tuple(each for each in judged if each.kind == "cuda" and each.objections)
+        if fits:
+            old = max(fits, key=lambda each: numbers(each.version))
+            because = (
+                f"the newest {framework} that uses the GPU here is {old.version}, and it needs CUDA {old.cuda} and "
+                f"cuDNN {old.cudnn} on the machine (--cuda {old.cuda} chooses it)"
+            )
+        else:
+            because = f"no GPU build of {framework} that fits this machine is published"
+        yield Reason(choice="the CPU build", because=because)
+        yield from _unfit_reasons(unfit)
+    elif chosen.kind == "cpu":
+        others = sorted(vendors - {"nvidia", "other"})
+        because = "this machine has no GPU that it could use"
+        if others:
+            because = (
+                f"{framework}'s packages for GPUs that are not NVIDIA's are published by others, and are not known here"
+            )
+        yield Reason(choice="the CPU build", because=because)
+
+
+def _unfit_reasons(unfit: tuple[Option, ...]) -> Iterator[Reason]:
+    constraints = minimal(unfit)
+    for constraint in constraints:
+        if constraint not in ("cuda", "version"):
+            yield from said(constraint, unfit, constraints)
+
+
+def _why_release(chosen: Option, judged: tuple[Option, ...], request: Request) -> Iterator[Reason]:
+    name = f"{NAMES[chosen.framework]} {chosen.version}"
+    if request.framework_version:
+        yield Reason(choice=name, because="it is the newest of the version asked for", source=chosen.source)
+        return
+    newer = [each for each in judged if each.kind == chosen.kind and numbers(each.version) > numbers(chosen.version)]
+    because = "the newest release"
+    if newer:
+        because = "the newest release that fits"
+        first = newer[0]
+        if first.objections:
+            because += f"; {first.version} does not: {first.objections[0].because}"
+        elif first.doubts:
+            because += f" and is certain; {first.version} is not: {first.doubts[0]}"
+    yield Reason(choice=name, because=because, source=chosen.source)
+
+
+def _why_cuda(chosen: Option, target: Target, facts: Knowledge) -> Iterator[Reason]:
+    if chosen.cuda is None:
+        return
+    side = driver_side(target.os)
+    floor, family = driver_floor(facts, chosen.cuda, target.os), facts.cuda_family(chosen.cuda)
+    source = family.source if family else None
+    whose = "Windows driver" if side == "windows" else "driver"
+    if target.driver is None:
+        because = f"it needs a {whose} of {floor} or newer" if floor else "which driver it needs is not known"
+    elif driver_compiles(facts, chosen.cuda, target.driver):
+        because = f"{whose} {target.driver} offers CUDA {facts.driver_cuda(target.driver)}, which covers it"
+    else:
+        source = _MINOR
+        because = (
+            f"{whose} {target.driver} offers CUDA {facts.driver_cuda(target.driver)}, and runs it by minor-version "
+            f"compatibility: the floor of CUDA {major(chosen.cuda)}.x is {floor}"
+        )
+    if side == "windows" and family and family.windows_doubt:
+        because += f" ({family.windows_doubt})"
+    yield Reason(choice=f"CUDA {chosen.cuda}", because=because, source=source)
+
+
+def _conflict(request: Request, target: Target, facts: Knowledge, judged: tuple[Option, ...]) -> Conflict:
+    constraints = minimal(judged)
+    names = [name_of(constraint, request, target) for constraint in constraints]
+    together = f"{names[0]} together with {' and '.join(names[1:])}" if len(names) > 1 else "".join(names)
+    reasons: list[Reason] = []
+    for constraint in constraints:
+        if constraint in ("cuda", "version"):
+            reasons.append(_wish(constraint, request, judged))
+        else:
+            reasons += said(constraint, judged, constraints)
+    return Conflict(
+        summary=f"No published build of {NAMES[request.framework]} fits {together}.",
+        reasons=tuple(reasons),
+        alternatives=_alternatives(request, target, facts),
+    )
+
+
+def _wish(constraint: Constraint, request: Request, judged: tuple[Option, ...]) -> Reason:
+    name = NAMES[request.framework]
+    met = [each for each in judged if all(o.constraint != constraint for o in each.objections)]
+    if constraint == "version":
+        known = sorted({each.version for each in met or judged}, key=numbers)
+        choice, source = f"{name} {request.framework_version}", (met or judged)[0].source
+        if met:
+            because = f"it was asked for, so that only {', '.join(known)} counts"
+        else:
+            own = [o for each in judged for o in each.objections if o.constraint == "version"]
+            asked = [o for o in own if f" {request.framework_version} " in o.because and "asked for" not in o.because]
+            because = f"{name} {request.framework_version} is not in the tables, which have {known[0]} to {known[-1]}"
+            because = asked[0].because if asked else because
+        return Reason(choice=choice, because=because, source=source)
+    if met:
+        versions = sorted({each.version for each in met}, key=numbers)
+        only = versions[0] if len(versions) == 1 else f"{versions[0]} to {versions[-1]}"
+        because = f"CUDA {request.cuda} was asked for, and {name} has it in {only} only"
+        return Reason(choice=f"CUDA {request.cuda}", because=because, source=met[0].source)
+    every = sorted({each.cuda for each in judged if each.cuda}, key=numbers)
+    because = f"no {name} in the tables is for CUDA {request.cuda}; it was published for {', '.join(every)}"
+    return Reason(choice=f"CUDA {request.cuda}", because=because, source=judged[0].source)
+
+
+def _alternatives(request: Request, target: Target, facts: Knowledge) -> tuple[Stack, ...]:
+    """Give the nearest stacks that fit: each wish dropped alone, then the CPU, then several wishes dropped."""
+    wishes = [
+        name
+        for name, said_ in (
+            ("framework_version", request.framework_version is not None),
+            ("cuda", request.cuda not in ("auto", "cpu")),
+            ("python", request.python is not None),
+        )
+        if said_
+    ]
+    found: list[Stack] = []
+    for size in range(1, len(wishes) + 1):
+        for dropped in combinations(wishes, size):
+            wish = replace(request, **{name: "auto" if name == "cuda" else None for name in dropped})
+            found += _nearest(wish, request, target, facts)
+        if size == 1 and "cuda" in wishes:
+            found += _nearest(replace(request, cuda="cpu"), request, target, facts)
+        if found:
+            break
+    unique = {(stack.framework_version, stack.variant, stack.python): stack for stack in reversed(found)}
+    return tuple(reversed(unique.values()))[:SHOWN]
+
+
+def _nearest(wish: Request, request: Request, target: Target, facts: Knowledge) -> list[Stack]:
+    on_gpu = request.cuda not in ("auto", "cpu") and wish.cuda == "auto"
+    fitting = [each for each in _judge(wish, target, facts, on_gpu=on_gpu) if not each.objections]
+    if not fitting:
+        return []
+    best = max(fitting, key=lambda each: (-_far(each.version, request), *_rank(each, wish, target, facts)))
+    if request.python and wish.python is None:
+        wanted = numbers(request.python)[1]
+        pythons = pythons_here(best.pythons, wish, target)
+        best = replace(best, pythons=(min(pythons, key=lambda each: abs(numbers(each)[1] - wanted)),))
+    return [build_stack(best, wish, target, facts)[0]]
+
+
+def _far(version: str, request: Request) -> int:
+    """Tell how many minor versions a release is from the one that was asked for."""
+    if request.framework_version is None:
+        return 0
+    have, wanted = ((*numbers(each), 0) for each in (version, request.framework_version))
+    return abs((have[0] - wanted[0]) * 100 + have[1] - wanted[1])

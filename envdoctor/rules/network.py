@@ -1,0 +1,199 @@
+"""Where packages and models come from, judged by configuration alone; no network is used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from envdoctor.knowledge.load import Knowledge
+from envdoctor.model.finding import Fix
+from envdoctor.model.snapshot import Setting, Snapshot
+from envdoctor.rules.registry import Found, found, rule
+from envdoctor.rules.remedies import unset_variable
+from envdoctor.rules.wording import listed
+
+_CONFIGURATION = "https://pip.pypa.io/en/stable/topics/configuration/"
+_UV = "https://docs.astral.sh/uv/guides/integration/pytorch/"
+_PYTORCH = "download.pytorch.org"
+# Mirrors of the package index that have no wheels of CUDA indexes.
+_MIRRORS = (
+    "pypi.tuna.tsinghua.edu.cn",
+    "mirrors.aliyun.com/pypi",
+    "mirrors.ustc.edu.cn/pypi",
+    "pypi.mirrors.ustc.edu.cn",
+    "pypi.doubanio.com",
+    "mirrors.cloud.tencent.com/pypi",
+    "mirrors.huaweicloud.com/repository/pypi",
+)
+_CERTIFICATES = ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR", "CURL_CA_BUNDLE", "PIP_CERT")
+
+
+def _setting(machine: Snapshot, name: str) -> tuple[int, Setting] | None:
+    """Give the setting of pip that counts, with its place."""
+    settings = machine.pip.settings if machine.pip else ()
+    return next(((i, each) for i, each in enumerate(settings) if each.name == name), None)
+
+
+@rule(
+    "NET002",
+    "package-indexes-mixed",
+    "warning",
+    needs=("pip", "gpus.vendor"),
+    sources=("https://pip.pypa.io/en/stable/cli/pip_install/", _UV),
+)
+def indexes_are_mixed(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
+    """Packages come from several indexes at once, PyTorch's among them, and pip takes the newest.
+
+    extra-index-url gives no index a preference, so a newer torch of the package index wins over the CUDA build that was
+    meant.
+
+    Check: `python -m pip config list`.
+    Silent for uv, which prefers the first index, and without PyTorch's index.
+    """
+    extra, main = _setting(machine, "extra-index-url"), _setting(machine, "index-url")
+    if extra is None:
+        return
+    in_extra, in_main = _PYTORCH in extra[1].value, main is not None and _PYTORCH in main[1].value
+    if in_extra == in_main:
+        return
+    yield found(
+        f"pip mixes PyTorch's index with another one (extra-index-url in {extra[1].source})",
+        "It takes the newest version of both, which need not be the build for your CUDA.",
+        evidence=(f"pip.settings[{extra[0]}].value", f"pip.settings[{extra[0]}].source"),
+        fixes=(
+            Fix(
+                summary="Take the setting out, and name PyTorch's index when you install torch: --index-url "
+                f"https://{_PYTORCH}/whl/cu126.",
+                commands=(("python", "-m", "pip", "config", "unset", "global.extra-index-url"),),
+            ),
+        ),
+    )
+
+
+@rule(
+    "NET003",
+    "mirror-without-cuda-wheels",
+    "warning",
+    certainty="likely",
+    needs=("pip", "gpus.vendor", "system.os"),
+    sources=(_UV,),
+)
+def mirror_has_no_cuda_wheels(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
+    """The mirror of the package index that pip installs from has no CUDA builds for Windows.
+
+    A mirror copies the package index and nothing else; PyTorch's CUDA builds are on a server of their own. On Windows
+    the same command gives the CPU build.
+
+    Check: `python -c "import torch; print(torch.version.cuda)"`.
+    Silent on Linux, where the package index's wheel is a CUDA build, without an NVIDIA GPU, and where PyTorch's index
+    or a mirror of it is set as well.
+    """
+    index, extra = _setting(machine, "index-url"), _setting(machine, "extra-index-url")
+    if index is None or machine.system is None or machine.system.os != "windows" or not machine.nvidia_gpus:
+        return
+    if not any(mirror in index[1].value for mirror in _MIRRORS) or (extra and "pytorch" in extra[1].value):
+        return
+    yield found(
+        f"pip installs from a mirror without CUDA builds of PyTorch ({index[1].source})",
+        "On Windows the package index has the CPU build only.",
+        evidence=(f"pip.settings[{index[0]}].value", "system.os"),
+        fixes=(Fix(summary=f"Name PyTorch's index when you install torch: --index-url https://{_PYTORCH}/whl/cu126."),),
+    )
+
+
+@rule(
+    "NET004",
+    "certificates-missing",
+    "error",
+    needs=("variables", "pip"),
+    sources=(
+        "https://github.com/conda/conda/blob/main/conda/plugins/subcommands/doctor/health_checks/requests_ca_bundle.py",
+        _CONFIGURATION,
+    ),
+)
+def certificates_are_missing(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
+    """A variable names certificates that do not exist.
+
+    It says which certificates to trust. With a path that leads nowhere, every download over HTTPS fails.
+
+    Check: `ls` of the path.
+    """
+    wrong = [each for each in machine.variables if each.name in _CERTIFICATES and each.missing]
+    if not wrong:
+        return
+    yield found(
+        f"There are no certificates where {listed(f'{each.name}={each.value}' for each in wrong)} looks for them",
+        "Downloads over HTTPS fail with a message about certificates, or about a path.",
+        evidence=tuple(f"variables.{each.name}" for each in wrong),
+        fixes=(
+            Fix(
+                summary="Take it out, or let it name your company's certificates.",
+                commands=tuple(unset_variable(machine, each.name) for each in wrong),
+            ),
+        ),
+    )
+
+
+@rule(
+    "NET005",
+    "hub-endpoint-wrong",
+    "error",
+    needs=("variables",),
+    sources=("https://github.com/huggingface/huggingface_hub/blob/main/src/huggingface_hub/constants.py",),
+)
+def hub_endpoint_is_no_address(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
+    """HF_ENDPOINT is not an address that begins with http:// or https://.
+
+    All traffic with the Hugging Face Hub goes to this address, your token included.
+
+    Check: `printenv HF_ENDPOINT`.
+    A mirror with a whole address is deliberate and not reported.
+    """
+    value = machine.variable("HF_ENDPOINT")
+    if not value or value.startswith(("http://", "https://")):
+        return
+    yield found(
+        f"HF_ENDPOINT={value} is not an address: it must begin with https://",
+        "Every download from the Hugging Face Hub fails.",
+        evidence=("variables.HF_ENDPOINT",),
+        fixes=(
+            Fix(summary="Take it out, or write the whole address.", commands=(unset_variable(machine, "HF_ENDPOINT"),)),
+        ),
+    )
+
+
+@rule(
+    "NET006",
+    "pip-restricted",
+    "note",
+    needs=("pip",),
+    sources=(_CONFIGURATION,),
+)
+def pip_is_restricted(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
+    """A setting keeps pip off the network, or binds it to a list of versions.
+
+    Variables and configuration files apply to every call, and explain versions that nobody typed.
+
+    Check: `python -m pip config debug`.
+    An error where the list of versions does not exist: then every installation fails. On machines without a network the
+    setting no-index is as it should be.
+    """
+    pip = machine.pip
+    if pip is None:
+        return
+    for place, each in enumerate(pip.settings):
+        if each.name in ("constraint", "cert") and each.value in pip.missing:
+            yield found(
+                f"pip's setting {each.name} names {each.value}, which does not exist",
+                f"Every installation fails. It is set in {each.source}.",
+                evidence=(f"pip.settings[{place}].value", f"pip.settings[{place}].source"),
+                severity="error",
+                fixes=(Fix(summary="Take the setting out, or put the file back."),),
+            )
+        elif each.name == "no-index" and each.value.lower() in ("1", "true", "yes", "on"):
+            yield found(
+                f"pip is told not to use any index (no-index in {each.source})",
+                "It installs only from folders that find-links names.",
+                evidence=(f"pip.settings[{place}].value", f"pip.settings[{place}].source"),
+                severity="warning",
+                fixes=(Fix(summary="Take the setting out, where this machine has a network."),),
+            )
