@@ -12,7 +12,7 @@ from envdoctor.model.snapshot import Snapshot
 
 def concerns(family: str, machine: Snapshot) -> bool:
     """Tell whether rules of that family can have anything to say of the machine."""
-    if family.startswith("messages_"):
+    if family.startswith("messages."):
         return bool(machine.problems)
     if family not in _CONCERNS:
         return True

@@ -82,6 +82,7 @@ def cpu_only_build(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     "TORCH002",
     "gpu-too-new-for-build",
     "error",
+    supersedes=("TORCH017",),
     needs=("gpus.name", "pythons.frameworks.torch.version"),
     sources=(
         "https://github.com/pytorch/pytorch/blob/main/torch/cuda/__init__.py",
@@ -139,7 +140,7 @@ def no_code_for_gpu(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     "gpu-too-old-for-build",
     "error",
     needs=("gpus.name", "driver.version", "pythons.frameworks.torch.version"),
-    supersedes=("DRV007", "TORCH002"),
+    supersedes=("DRV007", "TORCH002", "TORCH017"),
     sources=(
         "pkg:pypi/torch",
         UV_GUIDE,

@@ -58,7 +58,7 @@ def triton_cannot_compile(machine: Snapshot, facts: Knowledge) -> Iterator[Found
         {"ubuntu": debian, "debian": debian, "fedora": ("gcc", "python3-devel"), "rhel": ("gcc", "python3-devel")},
     )
     yield found(
-        f"torch.compile has no {listed(lacking).replace(' and ', ' and no ')} here",
+        f"torch.compile lacks {listed(lacking)} here",
         "Triton compiles a small C program on first use and stops without it. Plain PyTorch needs neither.",
         evidence=(
             version_of(python, package),

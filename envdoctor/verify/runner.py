@@ -9,11 +9,11 @@ from contextlib import nullcontext
 import msgspec
 
 from envdoctor import errors
+from envdoctor.host.watching import watch
 from envdoctor.model import Record
 from envdoctor.model.outcome import Outcome
 from envdoctor.verify.targets import VerifyTarget, variables
 from envdoctor.verify.verdicts import Asked, Heard, verdict
-from envdoctor.host.watching import watch
 
 SCRIPTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "workloads")
 WORKLOADS = ("cnn", "gpt2")

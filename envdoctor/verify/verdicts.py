@@ -7,9 +7,9 @@ import signal
 
 import msgspec
 
+from envdoctor.host.watching import Ended
 from envdoctor.model import Record
 from envdoctor.model.outcome import Metrics, Outcome
-from envdoctor.host.watching import Ended
 
 
 class Expected(Record):

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from envdoctor.host.watching import Ended
 from envdoctor.model.outcome import Outcome
 from envdoctor.verify.verdicts import EXPECTED, Asked, Heard, verdict
-from envdoctor.host.watching import Ended
 
 ASKED = Asked(workload="cnn", framework="torch", device="auto", timeout=60.0, memory_cap=None)
 LEFT = Ended(returncode=0, cause="itself", seconds=3.0, peak_bytes=1 << 20, tail="")
