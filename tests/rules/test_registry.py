@@ -42,7 +42,7 @@ def rule(request: pytest.FixtureRequest) -> Rule:
 
 
 def test_every_family_declares_rules() -> None:
-    modules = {each.judge.__module__.rpartition(".")[2] for each in registry.rules()}
+    modules = {each.judge.__module__.removeprefix("envdoctor.rules.") for each in registry.rules()}
     assert modules == set(FAMILIES)
 
 
