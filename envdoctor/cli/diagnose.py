@@ -13,9 +13,15 @@ from envdoctor.cli import options
 Examples:
   envdoctor diagnose
   envdoctor diagnose --python ~/miniconda3/envs/dl --format json
-  envdoctor diagnose --from snapshot.json --fail-on warning"""
+  envdoctor diagnose --from snapshot.json --fail-on warning
+  python -m torch.utils.collect_env | envdoctor diagnose --from -"""
 )
-@click.option("--from", "source", metavar="FILE", help="Judge a snapshot instead of this machine; - is standard input.")
+@click.option(
+    "--from",
+    "source",
+    metavar="FILE",
+    help="Judge a snapshot or a pasted report (collect_env, nvidia-smi, an error …); - is standard input.",
+)
 @options.python
 @options.root
 @options.output_format

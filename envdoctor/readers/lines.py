@@ -12,6 +12,8 @@ LONGEST = 1200
 MOST_LINES = 300
 MOST_CHARACTERS = 40_000
 
+_HAN = r"[\u2e80-\u9fff\uff00-\uffef]"
+_SEAMS = re.compile(rf"(?<={_HAN})(?=[A-Za-z0-9])|(?<=[A-Za-z0-9])(?={_HAN})")
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]{0,20}[A-Za-z]|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _ALARMS = (
     "error",
@@ -64,10 +66,11 @@ _NO_SPEECH = ("+---", "|---", "|===", "+===", "  | ")
 
 
 def plain(text: str) -> str:
-    """Give the text without colours, control characters and line ends of other systems."""
+    """Give the text without colours, control characters and line ends of other systems, and words apart."""
     if "\x1b" in text or "\x00" in text or not text.isprintable():
         text = _ESCAPES.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
-    return text
+    # Chinese is written without spaces around a foreign word, and its signs count as letters: no word would end there.
+    return text if text.isascii() else _SEAMS.sub(" ", text)
 
 
 def alarming(line: str) -> bool:

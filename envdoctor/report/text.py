@@ -12,6 +12,7 @@ from envdoctor.report.areas import areas
 
 _MARKS = {"good": "+", "absent": "-", "unknown": "?"}
 _COLOURS = {"error": "31", "warning": "33", "note": "36", "good": "32", "absent": "2", "unknown": "35", "bold": "1"}
+_REASONS = 5  # most reasons for not checking that are listed one by one
 _WHERE = {"windows": " (in Windows PowerShell)", "host": " (on the host)", "here": ""}
 _EFFECTS = {
     "safe": "safe to run",
@@ -102,10 +103,13 @@ def _ending(judged: Diagnosis, style: Style) -> list[str]:
     ]
     lines = []
     if judged.not_checked:
-        ids = ", ".join(sorted({each.id for each in judged.not_checked}))
+        ids = sorted({each.id for each in judged.not_checked})
         reasons = sorted({each.because for each in judged.not_checked})
-        lines.append(style.wrap(f"not checked: {ids}", "  "))
-        lines += [style.wrap(reason, "    ", "    because ") for reason in reasons]
+        if len(reasons) > _REASONS:  # a pasted report says little; the whole list would bury what was found
+            lines.append(f"{len(ids)} rules not checked, for want of {len(reasons)} facts (--format json names them)")
+        else:
+            lines.append(style.wrap(f"not checked: {', '.join(ids)}", "  "))
+            lines += [style.wrap(reason, "    ", "    because ") for reason in reasons]
     if judged.count("error"):
         lines.append(style.paint(f"{', '.join(counts)}: the first one is nearest to the root.", "bold"))
     elif judged.count("warning"):

@@ -82,7 +82,7 @@ def cpu_only_build(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     "TORCH002",
     "gpu-too-new-for-build",
     "error",
-    supersedes=("TORCH017",),
+    supersedes=("TORCH017", "MSG601"),
     needs=("gpus.name", "pythons.frameworks.torch.version"),
     sources=(
         "https://github.com/pytorch/pytorch/blob/main/torch/cuda/__init__.py",

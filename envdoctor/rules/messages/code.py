@@ -42,7 +42,7 @@ _ODD = (
     "gpu-too-new-for-build",
     "error",
     needs=("problems",),
-    supersedes=("TORCH002", "MSG603", "MSG501"),
+    supersedes=("MSG603", "MSG501"),
     sources=(TORCH, TF_GPU, "https://docs.nvidia.com/cuda/blackwell-compatibility-guide/index.html"),
 )
 def no_code(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
