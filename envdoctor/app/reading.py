@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import msgspec
 
 from envdoctor import errors
+from envdoctor.app.examining import examine
+from envdoctor.host.recorded import RecordedHost
+from envdoctor.host.recorder import load_recording
 from envdoctor.model.snapshot import SCHEMA_VERSION, Snapshot
 
 # A snapshot of a full workstation is about 100 KB; what is larger than this is not one.
@@ -46,13 +50,16 @@ def read_input(name: str) -> bytes:
 
 
 def read_snapshot(name: str) -> Snapshot:
-    """Read a snapshot, as `snapshot -o` or `diagnose --format json` wrote it, or what a person pasted.
+    """Read a snapshot, as `snapshot -o` or `diagnose --format json` wrote it, a recording, or what a person pasted.
 
+    A recording is a folder that `snapshot --record` wrote; the machine in it is looked at again.
     What is not JSON is read as a report: what it says becomes facts, what it does not say is unknown.
 
     Raises:
         errors.Unreadable: it is another kind of JSON, of a newer schema, no text, or a text that says nothing known.
     """
+    if os.path.isfile(os.path.join(name, "machine.json")):
+        return examine(RecordedHost(load_recording(name)))
     content = read_input(name)
     hint = "a snapshot is made by `envdoctor snapshot -o FILE`"
     try:

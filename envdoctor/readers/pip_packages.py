@@ -19,7 +19,6 @@ _LISTED = re.compile(
 )
 _SHOWN = re.compile(r"^Name: ([\w.-]{1,60})\nVersion: (\S{1,60})", re.M)
 _INSTALLED = re.compile(rf"(?<![\w-])({_STEMS})-(\d{{1,4}}\.\d[\w.+]{{0,40}})(?=[\s,]|$)")
-_32BIT = re.compile(r"sys\.version: .{1,80}\b(32|64) bit", re.M)
 
 
 def sniff(text: str) -> bool:

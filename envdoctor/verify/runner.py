@@ -17,8 +17,6 @@ from envdoctor.verify.verdicts import Asked, Heard, verdict
 
 SCRIPTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "workloads")
 WORKLOADS = ("cnn", "gpt2")
-FRAMEWORKS = ("torch",)
-DEVICES = ("auto", "cpu", "cuda", "mps", "xpu")
 
 
 class Progress(Record):

@@ -55,3 +55,12 @@ def test_a_recording_is_made_and_replays(tmp_path: Path) -> None:
     assert "zaphod" not in text
     assert "thisIsASecretOfMine" not in text
     assert json.loads(text)["release"] == os.uname().release
+    again = subprocess.run(
+        (sys.executable, "-m", "envdoctor", "diagnose", "--from", str(tmp_path / "mine"), "--format", "json"),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert again.returncode in (0, 1), again.stderr
+    assert json.loads(again.stdout)["snapshot"]["system"]["kernel"] == os.uname().release

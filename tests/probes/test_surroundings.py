@@ -91,13 +91,13 @@ def test_state_of_an_environment() -> None:
         "torch/a.py,sha256=x,1\ntorch/lib/libc10.so,sha256=x,10\ntorch/lib/libtorch.so,sha256=x,20\ntorch/b.so,x,3\n"
     )
     machine = host(
-        environ={"PWD": "/work"},
+        environ={"PWD": "/home/me/train"},
         files={
             f"{SITE}/torch-2.8.0.dist-info/RECORD": record,
             f"{SITE}/torch/lib/libc10.so": "",
             f"{SITE}/torch/lib/libtorch.so": "",
             f"{SITE}/triton-3.4.0.dist-info/METADATA": "",
-            "/work/torch.py": "",
+            "/home/me/train/torch.py": "",
             "/e/pyvenv.cfg": "home = /opt/gone/bin\n",
         },
         nodes={
@@ -112,11 +112,14 @@ def test_state_of_an_environment() -> None:
     assert installation.damaged(machine, PLACE) == (f"{SITE}/torch/lib/libtorch.so", f"{SITE}/torch/b.so")
     assert installation.home_missing(machine, PLACE) == "/opt/gone/bin"
     assert installation.headers(machine, PLACE) is False
-    assert installation.local_modules(machine) == ("/work/torch.py",)
+    assert installation.local_modules(machine) == ("/home/me/train/torch.py",)
 
 
 def test_a_source_tree_hides_nothing() -> None:
-    machine = host(environ={"PWD": "/work"}, files={"/work/pyproject.toml": "", "/work/torch/__init__.py": ""})
+    machine = host(
+        environ={"PWD": "/home/me/train"},
+        files={"/home/me/train/pyproject.toml": "", "/home/me/train/torch/__init__.py": ""},
+    )
     assert installation.local_modules(machine) == ()
 
 

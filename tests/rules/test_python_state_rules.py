@@ -92,7 +92,7 @@ def test_pythonpath() -> None:
 
 
 def test_local_modules() -> None:
-    fires("PY016", python(local_modules=("/home/me/work/torch.py",)), "error", "torch.py", "import torch")
+    fires("PY016", python(local_modules=("/home/me/home/me/train/torch.py",)), "error", "torch.py", "import torch")
     silent("PY016", workstation())
 
 

@@ -13,36 +13,8 @@ from envdoctor.rules.told import (
     said,
 )
 
-TF_PIP = "https://www.tensorflow.org/install/pip"
 TF_TESTED = "https://www.tensorflow.org/install/source#gpu"
-ORT = "https://onnxruntime.ai/docs/execution-providers/CUDA-ExecutionProvider.html"
 LOADER = "https://man7.org/linux/man-pages/man8/ld.so.8.html"
-
-_ABSENT = (
-    r"[^\n]{0,60}(?:cannot open shared object|not found|no such file|could not "
-    r"be (?:found|loaded)|is not found|cannot be loaded)"
-)
-_LIBRARY = r"(?:cudart|cublas|cublasLt|cufft|curand|cusolver|cusparse|nvrtc|cupti|nvToolsExt|nvJitLink|nccl|nvinfer)"
-_MISSING = (
-    rf"lib({_LIBRARY})\.so\.(\d+(?:\.\d+)?){_ABSENT}",
-    (
-        rf"(?i)(?:could not load|cannot load|unable to load|failed to load|can't find|"
-        rf"cannot find|could not find)[^\n]{{0,60}}lib({_LIBRARY})\.so\.(\d+(?:\.\d+)?)"
-    ),
-    rf"(?i)\b({_LIBRARY})64_(\d{{1,3}})(?:_\d)?\.dll[^\n]{{0,40}}",
-    r"(?i)lib(cudnn)\w*\.so\.(\d+)(?:\.\d+)*" + _ABSENT,
-    (
-        r"(?i)(?:could not load|unable to load|failed to load|cannot load|could not "
-        r"find)[^\n]{0,60}lib(cudnn)\w*\.so\.(\d+)"
-    ),
-    r"(?i)unable to load any of \{lib(cudnn)\w*\.so\.(\d+)",
-    (
-        r"(?i)(cudnn)\w*64_(\d)\.dll[^\n]{0,40}(?:not found|could not|cannot|missing)"
-        r"|(?:not|missing|load)[^\n]{0,40}(cudnn)64_(\d)\.dll"
-    ),
-)
-# What the number behind a library's name says of its CUDA: these follow the toolkit, the others count for themselves.
-_FOLLOW = ("cudart", "cublas", "cublaslt", "nvrtc", "cupti", "nvjitlink")
 
 
 @rule(

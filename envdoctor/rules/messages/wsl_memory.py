@@ -15,8 +15,6 @@ CONFIG = "https://learn.microsoft.com/windows/wsl/wsl-config"
 INSTALL = "https://learn.microsoft.com/windows/wsl/install"
 GPU_START = "https://learn.microsoft.com/windows/ai/directml/gpu-cuda-in-wsl"
 
-# Windows 10 releases by the name people use, and their builds.
-_RELEASES = {"1903": 18362, "1909": 18363, "2004": 19041, "20H2": 19042, "21H1": 19043, "21H2": 19044, "22H2": 19045}
 # GPU support came with Insider build 20145 and, in the release line, with 21H2.
 FIRST_INSIDER, FIRST_RELEASE, FIRST_ELEVEN = 20145, 19044, 22000
 
