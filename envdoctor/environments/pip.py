@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -116,9 +115,3 @@ def _environ() -> dict[str, str]:
     """The person's environment, without what would make pip act on another one or speak another language."""
     environ = {name: value for name, value in os.environ.items() if name not in ("PYTHONHOME", "PYTHONPATH")}
     return {**environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PYTHONUNBUFFERED": "1", "LC_ALL": "C.UTF-8"}
-
-
-def installed(python: str) -> dict[str, str]:
-    """Give what is installed there: name -> version."""
-    listed = _ask(python, "list", "--format", "json")
-    return {row["name"].lower(): row["version"] for row in json.loads(listed)} if listed else {}

@@ -254,7 +254,12 @@ def _gpu(build: Build, gpu: TargetGpu, target: Target, facts: Knowledge) -> Iter
     if _service(build, gpu, target, facts) == "none":
         yield Objection(
             constraint="gpu",
-            because=f"{build.name} has no code that runs on {card}",
+            because=f"{build.name} has no code that runs on {card}"
+            + (
+                ", a Jetson module: NVIDIA publishes builds of its own for each JetPack"
+                if row and row.integrated
+                else ""
+            ),
             source=build.variant.sm_source if build.variant else None,
         )
 

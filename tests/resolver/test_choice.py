@@ -400,3 +400,10 @@ def test_the_processor_is_always_served_where_wheels_run(target: Target) -> None
         assert not reachable or target.pythons is not None or target.glibc == "2.17", found
     else:
         assert found.stack.variant == "cpu"
+
+
+def test_a_jetson_module_is_told_of_nvidia_s_own_builds() -> None:
+    module = TargetGpu(vendor="nvidia", capability="8.7")
+    answer = resolve(Request(cuda="12.6"), Target(arch="aarch64", gpus=(module,)), Knowledge())
+    assert isinstance(answer, Conflict)
+    assert any("JetPack" in reason.because for reason in answer.reasons)
