@@ -8,6 +8,8 @@ USAGE = 2
 UNREADABLE = 3
 NO_STACK = 4
 NOT_VERIFIED = 5
+CANNOT_RUN = 126  # of `run` alone, which otherwise ends as its program did; as shells and `env` do
+NO_PROGRAM = 127
 INTERRUPTED = 130
 
 
@@ -47,6 +49,14 @@ class NotVerified(EnvdoctorError):
     """The environment was made, but a workload did not pass in it, or it could not be made."""
 
     status = NOT_VERIFIED
+
+
+class NotStarted(EnvdoctorError):
+    """The program that was to be watched could not be started."""
+
+    def __init__(self, message: str, hint: str | None, status: int) -> None:
+        super().__init__(message, hint)
+        self.status = status
 
 
 class MissingPart(EnvdoctorError):

@@ -9,10 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
-pytest_plugins = ["torch_fixture"]
+pytest_plugins = ["docker_fixture", "torch_fixture"]
 
 GOLDEN = Path(__file__).parent / "golden"
+
+# `pytest tests/property -k hostile --hypothesis-profile hour` searches for an hour.
+settings.register_profile("hour", max_examples=40_000, print_blob=True)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -45,7 +49,7 @@ def _plain_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def _no_network(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Refuse connections, so that a test which needs the network says so by its marker."""
-    if not any(request.node.get_closest_marker(name) for name in ("torch", "docker")):
+    if not any(request.node.get_closest_marker(name) for name in ("torch", "docker", "frameworks")):
 
         def refusing(real: Callable[..., Any]) -> Callable[..., Any]:
             def connect(self: socket.socket, address: Any) -> Any:
@@ -64,7 +68,7 @@ def _no_network(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Where every system part is said to be there (ENVDOCTOR_NO_SKIP, as in CI), a skip for want of one fails."""
     report = yield
-    needs = [name for name in ("docker", "torch", "compiler") if item.get_closest_marker(name)]
+    needs = [name for name in ("docker", "torch", "frameworks", "compiler") if item.get_closest_marker(name)]
     if report.skipped and needs and os.environ.get("ENVDOCTOR_NO_SKIP") and not hasattr(report, "wasxfail"):
         report.outcome = "failed"
         report.longrepr = f"skipped, but {', '.join(needs)} must be there: {report.longrepr}"

@@ -41,7 +41,7 @@ def test_every_command_is_in_the_readme() -> None:
 
 
 def test_every_exit_status_is_in_the_readme() -> None:
-    written = {int(status) for status in re.findall(r"^\| (\d) \|", README, re.MULTILINE)}
+    written = {int(status) for status in re.findall(r"^\| (\d+) \|", README, re.MULTILINE)}
     statuses = {value for name, value in vars(errors).items() if name.isupper() and isinstance(value, int)}
     assert written == statuses - {errors.INTERRUPTED}
 

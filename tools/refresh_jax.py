@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 
 from index import Index, Metadata
-from published import admits, release_metadata, requirements, with_markers
+from published import admits, on, pythons, release_metadata, requirements, with_markers
 from refresh import Fields, Found, Source, main
 
 from envdoctor.knowledge.tables.frameworks import JaxRelease
@@ -33,6 +33,9 @@ def jax(index: Index, version: str, row: Fields, new: bool) -> Found:
         "extras": extras,
         "cuda11": any(extra.startswith("cuda11") for extra in extras),
     }
+    wheels = on(index.releases("jaxlib").get(version, ()), "linux_x86_64")
+    if wheels:
+        columns["python_max"] = pythons(wheels)[-1]
     days = [read.asked]
     for name in ("cuda12", "cuda13"):
         own = _cuda(index, name, version, read, days)
@@ -62,11 +65,13 @@ def _cuda(index: Index, name: str, version: str, read: Metadata, days: list[str]
         return next(iter(requirements(brought.requires, *packages, extra=extra)), None)
 
     cuda = name.removeprefix("cuda")
+    pinned = next(iter(requirements(read.requires, "jaxlib", extra=name)), "").removeprefix("jaxlib==")
     return {
         "plugin": version in published,
         "cudnn": one(f"nvidia-cudnn-cu{cuda}"),
         "nvcc": one(f"nvidia-cuda-nvcc-cu{cuda}"),
         "runtime": one("nvidia-cuda-runtime"),
+        **({"jaxlib": pinned} if pinned[:1].isdigit() and pinned != version else {}),
     }
 
 

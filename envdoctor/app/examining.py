@@ -21,10 +21,11 @@ PATIENCE_SECONDS = 0.25
 _Answer = TypeVar("_Answer")
 
 
-def examine(host: Host, python: str | None = None, timeout: float = 20.0) -> Snapshot:
+def examine(host: Host, python: str | None = None, timeout: float = 20.0, areas: tuple[str, ...] = AREAS) -> Snapshot:
     """Look at a machine; whatever cannot be seen within `timeout` seconds becomes a Gap, and the rest still answers.
 
-    `python` names the interpreter or environment to judge; without it the active one is taken.
+    `python` names the interpreter or environment to judge; without it the active one is taken. With `areas` only those
+    are looked at, and nothing is said of the others.
 
     Raises:
         errors.UsageProblem: `python` is not a Python.
@@ -33,7 +34,7 @@ def examine(host: Host, python: str | None = None, timeout: float = 20.0) -> Sna
     # Never wait longer for one question than leaves the others a chance, nor so long that its answer comes too late.
     host.patience = max(timeout * 0.8 - 0.2, timeout * 0.5)
     place, lost = _locate(host, python, deadline)
-    probes = tuple(importlib.import_module(f"envdoctor.probes.{area}").PROBE for area in AREAS)
+    probes = tuple(importlib.import_module(f"envdoctor.probes.{area}").PROBE for area in areas)
     parts = _read_all(host, place, probes, deadline)
     stamp = Snapshot(taken_at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), tool=__version__, gaps=lost)
     return merge((stamp, *parts))

@@ -23,7 +23,8 @@ def described(
 ) -> Target:
     """Change a target by what a person said of another machine.
 
-    A GPU is named as NVML does ("RTX 3060", "NVIDIA GeForce RTX 3060") or by its compute capability ("8.6").
+    A GPU is named as NVML does ("RTX 3060", "NVIDIA GeForce RTX 3060"), by its compute capability ("8.6"), or by AMD's
+    name of its kind ("gfx1100").
 
     Raises:
         errors.UsageProblem: a GPU is not known, or a version has no number in it.
@@ -49,12 +50,15 @@ def described(
 def _gpu(name: str, facts: Knowledge) -> TargetGpu:
     if re.fullmatch(r"\d{1,2}\.\d", name):
         return TargetGpu(vendor="nvidia", capability=name)
+    if re.fullmatch(r"gfx[0-9a-f]{3,4}", name):
+        return TargetGpu(vendor="amd", target=name)
     found = gpu_named(facts, name)
     if found is None:
         near = ", ".join(gpus_like(facts, name)[:4])
-        raise errors.UsageProblem(
-            f"no GPU called {name} is known", f"did you mean: {near}?" if near else "give its compute capability: 8.6"
-        )
+        kind = "give its compute capability: 8.6"
+        if re.search(r"(?i)\b(amd|radeon|instinct|rx|mi\d+x?)\b", name):
+            kind = "give its gfx target, which rocminfo prints: gfx1100"
+        raise errors.UsageProblem(f"no GPU called {name} is known", f"did you mean: {near}?" if near else kind)
     return TargetGpu(vendor=found.vendor, name=found.name, capability=found.capability, target=found.target)
 
 
@@ -85,5 +89,5 @@ def plan(request: Request, target: Target, facts: Knowledge, today: date) -> Pla
     from envdoctor.resolver.choice import resolve
 
     chosen = resolve(request, target, facts)
-    aged = age_reason(facts, request.framework, today)
+    aged = age_reason(facts, request.framework, today, request.companions)
     return replace(chosen, reasons=(*chosen.reasons, aged)) if aged else chosen

@@ -102,7 +102,7 @@ def _report(name: str, content: bytes) -> Snapshot:
     strange = sum(text.count(each) for each in ("\ufffd", "\0"))
     if strange * 10 > len(text):
         raise errors.Unreadable(f"{name} is not a text", hint)
-    machine = readers.read(text)
+    machine = readers.read(text) if name == "-" else readers.read(text, os.path.basename(name))
     if not readers.recognised(machine):
         raise errors.Unreadable(f"nothing in {name} is known to envdoctor", hint)
     return machine

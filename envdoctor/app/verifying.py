@@ -33,6 +33,12 @@ def target_of(host: Host, python: str | None, conda_env: str | None) -> targets.
 
 def memory_cap(host: Host) -> int | None:
     """Give the bytes that a workload may hold: most of what is free now and granted; None: the machine does not say."""
+    free = free_memory(host)
+    return None if free is None else int(free * MEMORY_SHARE)
+
+
+def free_memory(host: Host) -> int | None:
+    """Give the bytes that are free now and granted, by cgroups too; None: the machine does not say."""
     from envdoctor.probes import memory
 
     try:
@@ -42,7 +48,7 @@ def memory_cap(host: Host) -> int | None:
     if found is None:
         return None
     free = [count for count in (found.available_bytes, found.limit_bytes, found.total_bytes) if count is not None]
-    return int(min(free) * MEMORY_SHARE)
+    return min(free)
 
 
 def verify(

@@ -50,9 +50,12 @@ def run(arguments: list[str]) -> int:
 
 
 def _say(message: str, hint: str | None) -> None:
+    from envdoctor.cli.options import harmless
+
     lines = [f"envdoctor: {message}"] + ([f"  {hint}"] if hint else [])
+    text = "\n".join(lines).replace("\x1b", "\\u001b")  # nothing is coloured here, so no colour is ours
     try:
-        print("\n".join(lines), file=sys.stderr)  # noqa: T201
+        print(harmless(text), file=sys.stderr)  # noqa: T201
     except OSError:
         pass
 

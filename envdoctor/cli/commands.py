@@ -13,10 +13,14 @@ COMMANDS = {
     "diagnose": "Say what is wrong with this machine, or a reported one, and why.",
     "provision": "Write the files of an environment that fits: conda, pip, Docker.",
     "verify": "Prove an environment by running a CNN and a GPT-2 in it.",
+    "estimate": "Say whether a model fits into memory, and at which batch, before it runs.",
     "onboard": "Do it all: diagnose, choose, write, create the environment, verify.",
+    "check": "Say whether a machine has what a job needs: for CI, HEALTHCHECK.",
+    "run": "Run a program under watch, and explain why it died.",
     "explain": "Show the page of a rule.",
     "knowledge": "Show the facts it judges by: their age and their sources.",
     "snapshot": "Save what this machine looks like, for later or for a bug report.",
+    "diff": "Say what changed since a snapshot, and which findings came with it.",
 }
 
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import re
+from typing import TYPE_CHECKING
 
 import click
 
 from envdoctor import errors
 from envdoctor.cli import options
+
+if TYPE_CHECKING:
+    from envdoctor.model.stack import FrameworkName
 
 
 @click.command(
@@ -16,10 +20,18 @@ from envdoctor.cli import options
 Examples:
   envdoctor onboard
   envdoctor onboard --cuda 11.8 -o ~/dl
+  envdoctor onboard --framework jax
   envdoctor onboard --manager conda"""
 )
 @click.option("--cuda", default="auto", show_default=True, metavar="X.Y|cpu|auto", help="CUDA of the build.")
-@click.option("--framework-version", metavar="V", help="Version of torch. Default: the best that fits.")
+@click.option(
+    "--framework",
+    type=click.Choice(["torch", "tensorflow", "jax"]),
+    default="torch",
+    show_default=True,
+    help="What to install.",
+)
+@click.option("--framework-version", metavar="V", help="Its version. Default: the best that fits.")
 @click.option("-o", "--output", "folder", default="envdoctor-env", show_default=True, metavar="DIR", help="Folder.")
 @click.option(
     "--manager", type=click.Choice(["venv", "conda"]), default="venv", show_default=True, help="What makes it."
@@ -30,6 +42,7 @@ Examples:
 @options.timeout
 def onboard(
     cuda: str,
+    framework: FrameworkName,
     framework_version: str | None,
     folder: str,
     manager: str,
@@ -42,7 +55,7 @@ def onboard(
 
     Interrupted and started again, it goes on where it stopped. It installs with your own pip configuration.
     """
-    from envdoctor.app import onboarding
+    from envdoctor.app import creating, onboarding
     from envdoctor.cli.progress import Progress
     from envdoctor.host.local import LocalHost
     from envdoctor.model.stack import Request
@@ -51,7 +64,7 @@ def onboard(
     if not re.fullmatch(r"auto|cpu|\d{1,2}\.\d{1,2}", cuda):
         raise errors.UsageProblem(f"--cuda {cuda} is neither a version like 11.8, nor cpu, nor auto")
     wishes = onboarding.Wishes(
-        request=Request(cuda=cuda, framework_version=framework_version),
+        request=Request(cuda=cuda, framework=framework, framework_version=framework_version),
         folder=folder,
         manager="conda" if manager == "conda" else "venv",
         python=python,
@@ -59,7 +72,7 @@ def onboard(
         timeout=timeout,
     )
     with Progress(os.path.join(folder, "logs", "onboard.log")) as progress:
-        result = onboarding.onboard(LocalHost(), wishes, onboarding.Listener(step=progress.step, line=progress.line))
+        result = onboarding.onboard(LocalHost(), wishes, creating.Listener(step=progress.step, line=progress.line))
     if output == "json":
         options.show(documents.onboarding(result))
     else:

@@ -25,7 +25,10 @@ class Size(click.ParamType[int]):
         number, unit, binary = found.groups()
         # A bare G means what the tools of this field mean by it: 2^30.
         decimal = unit is not None and not binary and str(value).strip()[-1] in "bB"
-        count = int(float(number) * (1000 if decimal else 1024) ** _POWERS.get((unit or "").lower(), 0))
+        amount = float(number) * (1000 if decimal else 1024) ** _POWERS.get((unit or "").lower(), 0)
+        if amount >= 1 << 63:
+            self.fail("no memory is that large", param, ctx)
+        count = int(amount)
         if count <= 0:
             self.fail("a size must be above zero", param, ctx)
         return count

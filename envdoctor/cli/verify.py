@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,20 +13,37 @@ from envdoctor import errors
 from envdoctor.cli import options
 from envdoctor.cli.sizes import Size
 
+if TYPE_CHECKING:
+    from envdoctor.host import Host
+    from envdoctor.model.outcome import Outcome
+
 
 @click.command(
     epilog="""\b
 Examples:
   envdoctor verify
   envdoctor verify --python ~/dl/bin/python --workload gpt2
-  envdoctor verify --conda-env dl --device cuda --format json"""
+  envdoctor verify --framework jax --workload resnet50 --thorough
+  envdoctor verify --conda-env dl --device cuda --format json
+  envdoctor verify --image torch-cu128"""
 )
 @options.python
 @click.option("--conda-env", metavar="NAME", help="conda environment to verify, by its name or its folder.")
+@click.option("--image", metavar="NAME", help="Container image to verify, by the Docker engine here.")
 @click.option(
-    "--framework", type=click.Choice(["torch"]), default="torch", show_default=True, help="Whose workloads run."
+    "--framework",
+    type=click.Choice(["torch", "tensorflow", "jax"]),
+    default="torch",
+    show_default=True,
+    help="Whose workloads run.",
 )
-@click.option("--workload", default="cnn,gpt2", show_default=True, metavar="LIST", help="cnn, gpt2 or both.")
+@click.option(
+    "--workload",
+    default="cnn,gpt2",
+    show_default=True,
+    metavar="LIST",
+    help="cnn, gpt2, resnet18, resnet50, mobilenetv2, gpt2-medium.",
+)
 @click.option(
     "--device",
     type=click.Choice(["auto", "cpu", "cuda", "mps", "xpu"]),
@@ -38,17 +58,20 @@ Examples:
     "--memory-cap", type=Size(), help="End a workload that holds more, like 8GiB. Default: 90 % of what is free."
 )
 @click.option("--quick", is_flag=True, help="Fewer steps: a shorter and weaker proof.")
+@click.option("--thorough", is_flag=True, help="Also precisions, checkpoints, workers, compilers, several GPUs.")
 @click.option("--logs", metavar="DIR", type=click.Path(file_okay=False), help="Keep the full output in this folder.")
 @options.output_format
 def verify(
     python: str | None,
     conda_env: str | None,
+    image: str | None,
     framework: str,
     workload: str,
     device: str,
     timeout: float,
     memory_cap: int | None,
     quick: bool,
+    thorough: bool,
     logs: str | None,
     output: str,
 ) -> None:
@@ -63,22 +86,62 @@ def verify(
     from envdoctor.verify import runner
 
     host = LocalHost()
-    target = verifying.target_of(host, python, conda_env)
     workloads = tuple(dict.fromkeys(name.strip() for name in workload.split(",") if name.strip()))
     if not workloads:
         raise errors.UsageProblem("--workload names nothing", f"there are: {', '.join(runner.WORKLOADS)}")
-    with Bars() as bars:
-        results = runner.run(
-            target,
+    logs = os.path.abspath(logs) if logs else None
+    memory_cap = memory_cap or verifying.memory_cap(host)
+    if image is not None:
+        if python or conda_env:
+            raise errors.UsageProblem("--image names an environment, as --python and --conda-env do: give one of them")
+        run = _in_image(host, image, workloads, framework, device, timeout, memory_cap, logs, quick, thorough)
+    else:
+        run = partial(
+            runner.run,
+            verifying.target_of(host, python, conda_env),
             workloads,
             device,
             timeout,
-            memory_cap or verifying.memory_cap(host),
-            bars.show,
+            memory_cap,
             framework=framework,
-            logs=os.path.abspath(logs) if logs else None,
+            logs=logs,
             quick=quick,
+            thorough=thorough,
         )
+    with Bars() as bars:
+        results = run(report=bars.show)
     options.show(documents.outcomes(results) if output == "json" else outcomes.text(results, options.style()))
     if any(each.status != "passed" for each in results):
         raise SystemExit(errors.NOT_VERIFIED)
+
+
+def _in_image(
+    host: Host,
+    image: str,
+    workloads: tuple[str, ...],
+    framework: str,
+    device: str,
+    timeout: float,
+    memory_cap: int | None,
+    logs: str | None,
+    quick: bool,
+    thorough: bool,
+) -> Callable[..., tuple[Outcome, ...]]:
+    """Prepare a run of the workloads in an image, with the GPU of this machine where its engine can hand it over."""
+    from envdoctor.app import containers
+    from envdoctor.verify.container import Asking
+
+    gpu, doubt = containers.gpu_for(host, device)
+    if doubt:
+        click.echo(f"envdoctor: {doubt}", err=True)
+    asking = Asking(
+        device=device,
+        timeout=timeout,
+        memory_cap=memory_cap,
+        framework=framework,
+        gpu=gpu,
+        logs=logs,
+        quick=quick,
+        thorough=thorough,
+    )
+    return partial(containers.verify, image, workloads, asking)

@@ -7,43 +7,41 @@ import shutil
 from collections.abc import Callable
 
 from envdoctor import errors
+from envdoctor.environments.conda_failures import failure
 from envdoctor.environments.running import run
 
 # The faster solvers first.
 PROGRAMS = ("micromamba", "mamba", "conda")
 
 
-def program() -> str:
-    """Find a conda program.
-
-    Raises:
-        errors.MissingPart: there is none.
-    """
+def found() -> str | None:
+    """Give the path of a conda program; None: there is none."""
     for name in (os.environ.get("MAMBA_EXE"), os.environ.get("CONDA_EXE"), *PROGRAMS):
-        found = name and shutil.which(name)
-        if found:
-            return found
-    raise errors.MissingPart(
-        "there is no conda, mamba or micromamba here", "install Miniforge, or leave out --manager conda"
-    )
+        path = name and shutil.which(name)
+        if path:
+            return path
+    return None
 
 
-def create(file: str, folder: str, line: Callable[[str], None], timeout: float) -> str:
-    """Make the environment that the file describes, in that folder, and give its interpreter.
+def python_of(folder: str) -> str:
+    """Give the interpreter of an environment's folder; conda puts it elsewhere than venv on Windows."""
+    return os.path.join(folder, "python.exe") if os.name == "nt" else os.path.join(folder, "bin", "python")
+
+
+def create(conda: str, file: str, folder: str, line: Callable[[str], None], timeout: float, cuda: str | None) -> None:
+    """Make the environment that the file describes, in that folder, which must not be there yet.
+
+    `cuda` is what the target's driver offers; conda would else ask this machine, which may have no GPU.
 
     Raises:
-        errors.MissingPart: there is no conda.
-        errors.NotVerified: it could not be made; the log has the whole output.
+        errors.EnvdoctorError: it could not be made; the message says why.
     """
-    conda = program()
-    shutil.rmtree(folder, ignore_errors=True)
     words = ("create",) if os.path.basename(conda).startswith("micromamba") else ("env", "create")
+    environ = {**os.environ, **({"CONDA_OVERRIDE_CUDA": cuda} if cuda else {})}
     try:
-        status, said = run((conda, *words, "--yes", "--prefix", folder, "--file", file), line, timeout=timeout)
+        command = (conda, *words, "--yes", "--prefix", folder, "--file", file)
+        status, said = run(command, line, timeout=timeout, environ=environ)
     except TimeoutError as late:
         raise errors.NotVerified(f"conda took longer than {timeout:g} s", "the log has the whole output") from late
-    python = os.path.join(folder, "python.exe") if os.name == "nt" else os.path.join(folder, "bin", "python")
-    if status != 0 or not os.path.exists(python):
-        last = next((text for text in reversed(said) if text.strip()), "it said nothing")
-        raise errors.NotVerified(f"conda could not make the environment: {last}", "the log has the whole output")
-    return python
+    if status != 0 or not os.path.exists(python_of(folder)):
+        raise failure(said, "this machine", making=True)

@@ -31,22 +31,29 @@ class Configuration(NamedTuple):
 
 def configuration(python: str) -> Configuration:
     """Read pip's configuration as that interpreter's pip sees it: files and PIP_* variables."""
+    return Configuration({name: without_credentials(value) for name, value in settings_with_secrets(python).items()})
+
+
+def settings_with_secrets(python: str) -> dict[str, str]:
+    """Read the same settings with the passwords in their addresses, for programs only: never print or write them."""
     found: dict[str, str] = {}
-    for text in _ask(python, "config", "list").splitlines():
-        scope, _, value = text.partition("=")
-        name = scope.rpartition(".")[2]
-        if scope.split(".")[0] in ("global", "install", ":env:") and name in _SOURCES:
-            found[name] = without_credentials(value.strip("'\""))
-    return Configuration(found)
+    listed = _ask(python, "config", "list").splitlines()
+    # In the order of their weight: the files, what is for `install` alone, and the variables last.
+    for scope in ("global", "install", ":env:"):
+        for text in listed:
+            name, _, value = text.partition("=")
+            section, _, name = name.rpartition(".")
+            if section == scope and name in _SOURCES:
+                found[name] = value.strip("'\"")
+    return found
 
 
-def offers(python: str, package: str, index_url: str | None = None) -> tuple[str, ...]:
+def offers(python: str, package: str, where: tuple[str, ...] = ()) -> tuple[str, ...]:
     """List the versions of a package that pip could install for that interpreter, newest first; empty: none.
 
-    With `index_url` that index is asked in place of the configured one; find-links and extra indexes stay in force,
-    as they do when pip installs. An index that cannot be reached offers nothing: pip does not tell the two apart.
+    `where`: pip's options for other places than the configured ones; what they do not replace stays in force, as it
+    does when pip installs. An index that cannot be reached offers nothing: pip does not tell the two apart.
     """
-    where = ("--index-url", index_url) if index_url else ()
     output = _ask(python, "index", "versions", package, *where, *_IMPATIENT)
     found = _VERSIONS.search(output)
     return tuple(found.group(1).split(", ")) if found else ()
@@ -58,19 +65,18 @@ def would_install(python: str, requirement: str) -> bool:
 
 
 def install(
-    python: str, requirements: tuple[str, ...], index_url: str | None, line: Callable[[str], None], timeout: float
+    python: str, requirements: tuple[str, ...], where: tuple[str, ...], line: Callable[[str], None], timeout: float
 ) -> None:
     """Install into that interpreter's environment.
 
-    uv does it where it is installed and pip has no settings of its own: uv reads none of pip's, so that with a mirror,
-    a find-links folder or a constraint, only pip does what the person has set up.
+    uv does it where it is installed, pip has no settings of its own and one index at most is named in `where`: uv reads
+    none of pip's settings and weighs several indexes otherwise, so that then only pip does what is meant.
 
     Raises:
         errors.NotVerified: it did not work; the message says why, the log has all.
     """
-    where = ("--index-url", index_url) if index_url else ()
     uv = shutil.which("uv")
-    if uv and not configuration(python).settings:
+    if uv and len(where) < 3 and not configuration(python).settings:
         command = (uv, "pip", "install", "--python", python, *where, *requirements)
     else:
         command = (python, "-m", "pip", "install", "--no-input", "--progress-bar", "off", *where, *requirements)
@@ -80,6 +86,29 @@ def install(
         raise errors.NotVerified(f"installing took longer than {timeout:g} s", "start it again: it goes on") from late
     if status != 0:
         raise errors.NotVerified(*_why(said))
+
+
+def download(python: str, words: tuple[str, ...], line: Callable[[str], None], timeout: float, *, scratch: str) -> None:
+    """Download with that interpreter's pip, whose temporary files go to `scratch`.
+
+    Raises:
+        errors.NotVerified: it did not work; the message says why.
+    """
+    command = (python, "-m", "pip", "download", "--no-input", "--progress-bar", "off", *words)
+    try:
+        status, said = run(command, line, timeout=timeout, environ={**_environ(), "TMPDIR": scratch, "TEMP": scratch})
+    except TimeoutError as late:
+        raise errors.NotVerified(f"downloading took longer than {timeout:g} s", "start it again: it goes on") from late
+    if status != 0:
+        reason, hint = _why([without_credentials(text) for text in said])
+        raise errors.NotVerified(
+            reason.replace("install", "download"), hint if "disk" in reason else f"{hint}; started again, it goes on"
+        )
+
+
+def present(python: str) -> bool:
+    """Tell whether an interpreter has pip."""
+    return bool(_ask(python, "--version"))
 
 
 def _why(output: list[str]) -> tuple[str, str]:

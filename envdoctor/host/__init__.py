@@ -96,6 +96,8 @@ class ElfFacts(Record):
     rpath: str | None = None
     runpath: str | None = None
     gpu_archs: tuple[str, ...] | None = None  # sm_75, compute_120; None: it has no .nv_fatbin section
+    glibcxx_needed: str | None = None  # newest version of the C++ library that its symbols ask for, "3.4.30"
+    glibcxx_defined: str | None = None  # newest one that it provides itself, which only libstdc++ does
 
 
 class Host(Protocol):

@@ -8,9 +8,16 @@ import struct
 from collections.abc import Iterator
 
 from envdoctor.host import ElfFacts
+from envdoctor.host.local import READING
 
 # Layouts of ELF64: https://refspecs.linuxfoundation.org/elf/gabi4+/contents.html
 _DYNAMIC, _NOBITS = 6, 8
+# Symbol versions: a section of entries, each with a chain of names. Of both the size, and the offsets of the fields
+# "first name" and "next entry", then of "text" and "next name"
+# (https://refspecs.linuxfoundation.org/LSB_5.0.0/LSB-Core-generic/LSB-Core-generic/symversion.html).
+_NEEDS, _NEEDED_ENTRY, _NEEDED_NAME = 0x6FFFFFFE, (16, 8, 12), (16, 8, 12)
+_DEFINES, _DEFINED_ENTRY, _DEFINED_NAME = 0x6FFFFFFD, (20, 12, 16), (8, 0, 4)
+_VERSIONS_READ = 4096
 _NEEDED, _SONAME, _RPATH, _RUNPATH = 1, 14, 15, 29
 
 # GPU code lies in these sections as a chain of containers; relocatable device code has the second name. The layout was
@@ -41,7 +48,7 @@ def inspect(path: str) -> ElfFacts:
         ValueError: it is not one, or it is cut short.
         OSError: it cannot be read.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a FIFO of that name must not hold us
+    descriptor = os.open(path, READING)  # a FIFO of that name must not hold us
     try:
         view = mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
     except ValueError:
@@ -68,6 +75,8 @@ def _facts(view: mmap.mmap) -> ElfFacts:
         rpath=next(iter(tags.get(_RPATH, ())), None),
         runpath=next(iter(tags.get(_RUNPATH, ())), None),
         gpu_archs=_gpu_archs(view, sections),
+        glibcxx_needed=_newest(_versions(view, sections, _NEEDS, _NEEDED_ENTRY, _NEEDED_NAME)),
+        glibcxx_defined=_newest(_versions(view, sections, _DEFINES, _DEFINED_ENTRY, _DEFINED_NAME)),
     )
 
 
@@ -100,6 +109,40 @@ def _tags(view: mmap.mmap, sections: list[tuple[bytes, _Section]]) -> dict[int, 
             if tag in (_NEEDED, _SONAME, _RPATH, _RUNPATH):
                 found.setdefault(tag, []).append(_text(view, texts + value).decode("utf-8", "replace"))
     return found
+
+
+def _versions(
+    view: mmap.mmap,
+    sections: list[tuple[bytes, _Section]],
+    kind: int,
+    entry: tuple[int, int, int],
+    name: tuple[int, int, int],
+) -> Iterator[bytes]:
+    """Give the names of symbol versions that a section of that kind lists."""
+    left = _VERSIONS_READ  # a chain that leads back to itself ends here
+    for _, section in sections:
+        if section.kind != kind:
+            continue
+        texts = sections[section.link][1].offset
+        at, step = section.offset, 1
+        while step and left and at + entry[0] <= len(view):
+            (first,) = struct.unpack_from("<I", view, at + entry[1])
+            (step,) = struct.unpack_from("<I", view, at + entry[2])
+            word, further = at + first, 1
+            while further and left and word + name[0] <= len(view):
+                left -= 1
+                (start,) = struct.unpack_from("<I", view, word + name[1])
+                (further,) = struct.unpack_from("<I", view, word + name[2])
+                yield _text(view, texts + start)
+                word += further
+            at += step
+
+
+def _newest(versions: Iterator[bytes]) -> str | None:
+    """Give the newest of libstdc++'s versions, GLIBCXX_3.4.30 as "3.4.30"; None: there is none."""
+    found = [word[8:].decode("ascii", "replace") for word in versions if word.startswith(b"GLIBCXX_3")]
+    known = [each for each in found if each.replace(".", "").isdecimal()]
+    return max(known, key=lambda each: tuple(int(part or 0) for part in each.split(".")), default=None)
 
 
 def _text(view: mmap.mmap, start: int) -> bytes:

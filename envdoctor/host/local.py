@@ -10,6 +10,8 @@ from collections.abc import Mapping
 
 from envdoctor.host import Completed, ElfFacts, Node, NvmlAnswer, PathKind, Resources, Space
 
+# A FIFO must not hold whoever opens it, and Windows, which has neither flag, must not translate line ends.
+READING = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 # As many links as Linux follows in one path.
 MOST_LINKS = 40
 
@@ -28,7 +30,7 @@ class LocalHost:
     def read(self, path: str, limit: int = 1 << 20) -> bytes:
         """Read a file's first `limit` bytes."""
         # Unbuffered and non-blocking: a FIFO or a kernel log put where a file is expected must not hold us.
-        descriptor = os.open(self._at(path), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = os.open(self._at(path), READING)
         try:
             parts = []
             while limit > 0:
@@ -61,7 +63,8 @@ class LocalHost:
         """Follow every link of a path; the path need not exist."""
         if self.root:
             return self._at(path).removeprefix(self.root) or "/"
-        return os.path.realpath(path)
+        real = os.path.realpath(path)
+        return real if os.sep == "/" else real.replace(os.sep, "/")
 
     def executable(self, path: str) -> bool:
         """Tell whether this is a file that may be run."""
@@ -71,6 +74,11 @@ class LocalHost:
     def space(self, path: str) -> Space:
         """Measure the file system that holds a path."""
         at = self._at(path)
+        if sys.platform == "win32":
+            import shutil
+
+            usage = shutil.disk_usage(at)
+            return Space(total_bytes=usage.total, free_bytes=usage.free, device=os.stat(at).st_dev)
         size = os.statvfs(at)
         return Space(
             total_bytes=size.f_blocks * size.f_frsize,

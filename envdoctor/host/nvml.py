@@ -51,7 +51,7 @@ def ask(environ: Mapping[str, str], timeout: float) -> NvmlAnswer:
     library = loader.find(LocalHost(environ=environ), SONAME, also=loader.DRIVER_FOLDERS)
     if library is None:
         raise FileNotFoundError(2, "the loader finds no such library", SONAME)
-    output, late, status = _run(_command(library), environ, timeout)
+    output, late, status = _run(command(library), environ, timeout)
     answer = _read(output, library)
     stopped = f"no answer within {timeout:g} s" if late else _ending(status)
     if answer is None:
@@ -61,12 +61,13 @@ def ask(environ: Mapping[str, str], timeout: float) -> NvmlAnswer:
     return answer
 
 
-def _command(library: str) -> list[str]:
+def command(library: str, *options: str) -> list[str]:
+    """Give the command that asks the library at this path."""
     # Isolated (-I) and without site (-S), the child starts in half the time, and no variable of the environment
     # changes what it imports. Our own path is handed over, so that it finds pynvml wherever we do: in a venv, a user's
     # site folder, an editable or a --target installation.
     child = os.path.join(os.path.dirname(__file__), "nvml_child.py")
-    return [sys.executable, "-I", "-S", child, library, *(entry for entry in sys.path if entry)]
+    return [sys.executable, "-I", "-S", child, *options, library, *(entry for entry in sys.path if entry)]
 
 
 def _run(argv: list[str], environ: Mapping[str, str], timeout: float) -> tuple[bytes, bool, int | None]:

@@ -3,6 +3,7 @@
 Run as a script: `python -I -S nvml_child.py LIBRARY SYS_PATH_ENTRY…`. It imports nothing of envdoctor, so that it
 starts in a few milliseconds. It prints one JSON document a line, as soon as it is known, so that a call that never
 returns loses only what comes after it: `status`, `system`, `count`, then one `gpu` each, then `missing` as the last.
+With `--every=SECONDS` first it prints one line of `memory` again and again, until its reader has left.
 """
 
 from __future__ import annotations
@@ -185,12 +186,9 @@ def _mig(nvml: Library, handle: object) -> dict[str, object]:
 
 def _use(nvml: Library, handle: object) -> dict[str, object]:
     active = nvml.ask("nvmlDeviceGetDisplayActive", handle)
-    running = nvml.ask("nvmlDeviceGetComputeRunningProcesses_v3", handle)
-    if running is None:
-        running = nvml.ask("nvmlDeviceGetComputeRunningProcesses_v2", handle)
     return {
         "display_active": None if active is None else bool(active),
-        "processes": None if running is None else [(each.pid, each.usedGpuMemory) for each in running],
+        "processes": _processes(nvml, handle),
     }
 
 
@@ -254,6 +252,30 @@ def _fabric(nvml: Library, handle: object) -> int | None:
     return int(info.state) or None  # 0: the card has no fabric
 
 
+def memory(nvml: Library, count: int) -> list[dict[str, object]]:
+    """Ask what each GPU holds, and for whom; one that no longer answers is left out."""
+    found = []
+    for index in range(count):
+        handle, code = nvml.attempt("nvmlDeviceGetHandleByIndex", index)
+        if code:
+            continue
+        try:
+            name = _text(nvml.ask("nvmlDeviceGetName", handle))
+            held = _memory(nvml, handle)
+            processes = _processes(nvml, handle)
+        except GpuGone:
+            continue
+        found.append({"index": index, "name": name, **held, "processes": processes})
+    return found
+
+
+def _processes(nvml: Library, handle: object) -> list[tuple[int, int | None]] | None:
+    running = nvml.ask("nvmlDeviceGetComputeRunningProcesses_v3", handle)
+    if running is None:
+        running = nvml.ask("nvmlDeviceGetComputeRunningProcesses_v2", handle)
+    return None if running is None else [(each.pid, each.usedGpuMemory) for each in running]
+
+
 def _text(value: object) -> object:
     """Give text whether the bindings answer with it (since 11.515) or with bytes."""
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
@@ -261,6 +283,7 @@ def _text(value: object) -> object:
 
 def main() -> None:
     """Print what libnvidia-ml says, line by line."""
+    every = float(sys.argv.pop(1).partition("=")[2]) if sys.argv[1].startswith("--every=") else None
     library, *folders = sys.argv[1:]
     # Behind the standard library, so that nothing there can take the place of a module of it.
     sys.path += [folder for folder in folders if folder not in sys.path]
@@ -277,13 +300,20 @@ def main() -> None:
         nvml = Library(bindings)
         status = nvml.attempt("nvmlInit")[1]
         say(status=status)
-        if status == 0:
+        if status == 0 and every is not None:
+            count = nvml.attempt("nvmlDeviceGetCount")[0] or 0
+            while count:
+                say(memory=memory(nvml, count))
+                time.sleep(every)
+        elif status == 0:
             say(system=system(nvml))
             count, code = nvml.attempt("nvmlDeviceGetCount")
             say(**({"status": code} if code else {"count": count}))
             for index in range(count or 0):
                 say(gpu=gpu(nvml, index))
         say(missing=nvml.missing)
+    except BrokenPipeError:
+        pass  # nobody wants to know any more
     except Exception as problem:
         say(problem=str(problem) if isinstance(problem, ImportError) else f"{type(problem).__name__}: {problem}")
     # nvmlShutdown is one more call that may hang, and so may the library's own clean-up; the kernel does both.

@@ -76,9 +76,9 @@ class RecordedHost:
             self._folders.setdefault(path, set())
 
     def _stand(self, path: str) -> None:
-        if not path.startswith("/"):
+        if not path.startswith("/") and path[1:2] != ":":
             raise ValueError(f"a recorded path is absolute, unlike {path!r}")
-        while path != "/":
+        while path not in ("/", ""):  # a drive of Windows stands in the folder without a name
             parent, name = posixpath.split(path)
             self._folders.setdefault(parent, set()).add(name)
             path = parent
@@ -156,7 +156,7 @@ class RecordedHost:
         if error in ("missing", "hidden"):
             raise _error(error, path)
         while path not in self.recording.spaces:
-            if path == "/":
+            if path in ("/", ""):
                 raise _error("missing", path)
             path = posixpath.dirname(path)
         return self.recording.spaces[path]

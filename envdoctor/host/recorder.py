@@ -308,7 +308,7 @@ def _sound(recording: Recording, path: str) -> Recording:
         *recording.elfs,
         *named,
     ):
-        if not each.startswith("/"):
+        if not each.startswith("/") and each[1:2] != ":":  # or with the letter of a drive
             raise errors.Unreadable(f"{path} is not a recording: {each!r} is not an absolute path")
     return recording
 

@@ -35,7 +35,7 @@ class Ended(Record):
     tail: str  # the end of what it wrote to stderr
 
 
-class _Tree:
+class Tree:
     """A process and its descendants, also those that have lost their parent since."""
 
     def __init__(self, pid: int) -> None:
@@ -51,6 +51,7 @@ class _Tree:
             pass
 
     def search(self) -> None:
+        """Find the children that have come since."""
         for member in tuple(self.members):
             self.members.update(self._children(member))
 
@@ -82,6 +83,7 @@ class _Tree:
         return 0
 
     def kill(self) -> None:
+        """End every member that is still there."""
         for member in self.members:
             self._kill(member)
 
@@ -162,7 +164,7 @@ def watch(
         env=dict(environ),
         start_new_session=True,
     )
-    tree = _Tree(process.pid)
+    tree = Tree(process.pid)
     output = _Output(line, log)
     cause: Literal["itself", "deadline", "memory"] = "itself"
     with ExitStack() as opened:
@@ -190,7 +192,7 @@ def watch(
 
 
 def _follow(
-    process: subprocess.Popen[bytes], selector: selectors.BaseSelector, tree: _Tree, deadline: float, cap: int | None
+    process: subprocess.Popen[bytes], selector: selectors.BaseSelector, tree: Tree, deadline: float, cap: int | None
 ) -> Literal["itself", "deadline", "memory"]:
     look = 0.0
     while process.poll() is None:
@@ -240,7 +242,7 @@ def _be_the_first_to_go(pid: int) -> None:
         pass  # another system, or already gone
 
 
-def _end(process: subprocess.Popen[bytes], tree: _Tree, *, gently: bool) -> None:
+def _end(process: subprocess.Popen[bytes], tree: Tree, *, gently: bool) -> None:
     """End the process, its group and every descendant that was seen; most often all are gone already."""
     if gently and _signal(process.pid, signal.SIGTERM):
         try:

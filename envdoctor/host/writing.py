@@ -14,8 +14,8 @@ def write(artifacts: tuple[Artifact, ...], folder: str, *, force: bool = False) 
     """Write artifacts into a folder, which is made where there is none, and give the paths of the files.
 
     Every text is first written beside its place; only when all of them are on disk do they take their places, so a full
-    disk leaves what was there untouched. A link that stands in a file's place is a person's own: with `force` the link
-    is replaced, and what it points to is left alone.
+    disk leaves what was there untouched. A file that has its text already is left alone, its time too. A link in
+    a file's place is a person's own: with `force` the link is replaced, and what it points to is left alone.
 
     Args:
         artifacts: their paths are relative and stay inside the folder.
@@ -38,6 +38,8 @@ def write(artifacts: tuple[Artifact, ...], folder: str, *, force: bool = False) 
     temporary: list[tuple[str, str]] = []
     try:
         for artifact, place in places:
+            if _is_there(artifact, place):
+                continue
             _make_folders(os.path.dirname(place), made)
             beside = os.path.join(os.path.dirname(place), f".{os.path.basename(place)}.{os.getpid()}.part")
             temporary.append((beside, place))
@@ -99,6 +101,17 @@ def _generated(path: str) -> bool:
     try:
         with open(path, "rb") as file:
             return any(GENERATED.encode() in line for line in file.read(1024).split(b"\n")[:2])
+    except OSError:
+        return False
+
+
+def _is_there(artifact: Artifact, place: str) -> bool:
+    """Tell whether a file is as it would be written, by its bytes and whether it may be run."""
+    try:
+        if not stat.S_ISREG(os.lstat(place).st_mode) or os.access(place, os.X_OK) != artifact.executable:
+            return False
+        with open(place, "rb") as file:
+            return file.read() == artifact.text.encode("utf-8", "replace")
     except OSError:
         return False
 

@@ -13,6 +13,15 @@ from envdoctor.model.stack import FrameworkName, Reason
 OLD_AFTER_DAYS = 120
 # What the choice of a stack stands on, beside the table of its framework.
 _ALWAYS = ("architectures", "cuda_families", "driver_branches")
+# And beside that where a package was asked for with it.
+_COMPANIONS = {
+    "vllm": ("vllm", "vllm_hardware"),
+    "xformers": ("xformers",),
+    "transformers": ("transformers",),
+    "bitsandbytes": ("bitsandbytes", "bitsandbytes_builds", "bitsandbytes_hardware"),
+    "onnxruntime-gpu": ("onnxruntime_gpu",),
+    "flash-attn": ("flash_attn",),
+}
 
 
 def days_since(checked: str, today: date) -> int:
@@ -38,12 +47,15 @@ def old_tables(facts: Knowledge, tables: Iterable[str], today: date) -> tuple[tu
     return tuple(sorted((each for each in newest if is_old(each[1], today)), key=lambda each: (each[1], each[0])))
 
 
-def age_reason(facts: Knowledge, framework: FrameworkName, today: date) -> Reason | None:
-    """Say that the facts a stack was chosen by are old; None: they are not.
+def age_reason(
+    facts: Knowledge, framework: FrameworkName, today: date, companions: tuple[str, ...] = ()
+) -> Reason | None:
+    """Say that the facts a stack was chosen by, with its companions, are old; None: they are not.
 
     Something newer than what was chosen may have been published since, which is for the person to weigh.
     """
-    old = old_tables(facts, (framework, *_ALWAYS), today)
+    beside = (table for name in companions for table in _COMPANIONS[name])
+    old = old_tables(facts, (framework, *_ALWAYS, *beside), today)
     if not old:
         return None
     checked = old[0][1]

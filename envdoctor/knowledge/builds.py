@@ -38,16 +38,17 @@ CONSTRAINTS: tuple[Constraint, ...] = (
     "driver",
     "gpu",
 )
-Kind = Literal["cuda", "rocm", "mps", "cpu"]
+Kind = Literal["cuda", "rocm", "xpu", "mps", "cpu"]
 
 INDEX = "https://download.pytorch.org/whl"
+XPU_GUIDE = "https://docs.pytorch.org/docs/stable/notes/get_start_xpu.html"
 
 
 class Build(Record):
     """One published build: a release for one kind of device."""
 
     release: TorchRelease
-    tag: str  # cu118, cpu, rocm6.4, mps
+    tag: str  # cu118, cpu, rocm6.4, xpu, mps
     kind: Kind
     cuda: str | None = None
     variant: TorchVariant | None = None
@@ -92,6 +93,8 @@ def builds_of(release: TorchRelease) -> Iterator[Build]:
         yield Build(release=release, tag=variant.tag, kind=kind, cuda=variant.cuda, variant=variant)
     for tag in release.rocm:
         yield Build(release=release, tag=tag, kind="rocm")
+    if release.xpu:
+        yield Build(release=release, tag="xpu", kind="xpu")
     yield Build(release=release, tag="mps", kind="mps")
 
 
@@ -146,12 +149,18 @@ def candidate_of(build: Build, target: Target, facts: Knowledge, python: str | N
 
 def pythons_for(build: Build, target: Target, python: str | None = None) -> tuple[str, ...]:
     """Give the Pythons a build has wheels for there and that were asked for or can be had, oldest first."""
-    return tuple(
-        each
-        for each in wheel_pythons(build.release, target.os, target.arch)
-        if (python is None or minor(python) == each)
-        and (target.pythons is None or each in [minor(one) for one in target.pythons])
-    )
+    return pythons_among(wheel_pythons(build.release, target.os, target.arch), target, python)
+
+
+def pythons_among(pythons: tuple[str, ...], target: Target, python: str | None = None) -> tuple[str, ...]:
+    """Keep the Pythons that were asked for and that can be had."""
+    if python is not None:
+        wanted = minor(python)
+        pythons = (wanted,) if wanted in pythons else ()
+    if target.pythons is not None:
+        there = [minor(each) for each in target.pythons]
+        pythons = tuple(each for each in pythons if each in there)
+    return pythons
 
 
 def gpus_of(target: Target, vendor: str) -> tuple[TargetGpu, ...]:
@@ -181,10 +190,10 @@ def _platform(build: Build, target: Target) -> Iterator[Objection]:
         )
         return
     if target.os == "macos":
-        if build.kind == "cuda":
-            yield Objection(
-                constraint="platform", because="no CUDA builds are published for macOS", source=release.source
-            )
+        if build.kind in ("cuda", "xpu"):
+            word = {"cuda": "CUDA", "xpu": "XPU"}[build.kind]
+            because = f"no {word} builds are published for macOS"
+            yield Objection(constraint="platform", because=because, source=release.source)
         return
     variant = build.variant
     if variant is not None and build.kind == "cuda":
@@ -200,6 +209,9 @@ def _platform(build: Build, target: Target) -> Iterator[Objection]:
             )
     if build.kind == "rocm" and (target.os, target.arch) != ("linux", "x86_64"):
         yield Objection(constraint="platform", because="ROCm builds are for Linux on x86_64", source=release.source)
+    if build.kind == "xpu" and target.arch != "x86_64":
+        because = "PyTorch's builds for Intel GPUs are for x86_64"
+        yield Objection(constraint="platform", because=because, source=XPU_GUIDE)
     if target.os in ("linux", "wsl2"):
         yield from _libc(build, target)
 
@@ -283,6 +295,10 @@ def _doubts(build: Build, target: Target, facts: Knowledge) -> Iterator[str]:
     release, variant = build.release, build.variant
     if not documented(release):
         yield f"the builds of torch {release.version} were not read from its index or its release notes"
+    if build.tag in release.rocm_doubts:
+        yield f"{build.name}: {release.rocm_doubts[build.tag]}"
+    if build.kind == "xpu" and target.os == "wsl2":
+        yield f"the guide of torch {release.version} does not name WSL 2 for Intel GPUs ({XPU_GUIDE})"
     if variant is None or build.kind != "cuda":
         return
     if variant.doubt:

@@ -32,6 +32,7 @@ CATALOGUE = {
     ),
     "conda_forge_pytorch": Entry("conda_builds", ("first",), ("pytorch", "cuda", "cuda_windows")),
     "cuda_compat": Entry("cuda_compat", ("cuda",), ("drivers",)),
+    "cuda_compat_bases": Entry("cuda_compat_bases", ("cuda",), ("branches",)),
     "cuda_errors": Entry("cuda_errors", ("code",), ("name",)),
     "cuda_families": Entry("cuda_families", ("cuda",), ("linux", "windows")),
     "cuda_images": Entry("cuda_images", ("tag",), ("ubuntu", "flavour")),
@@ -48,6 +49,7 @@ CATALOGUE = {
     "framework_images": Entry("framework_images", ("tag",), ("framework", "version", "cuda", "flavour")),
     "gpus": Entry("gpus", ("vendor", "name"), ("capability", "target", "memory_gib", "kind")),
     "jax": Entry("jax_releases", ("version",), ("released", "requires_python", "numpy", "extras")),
+    "mirrors": Entry("mirrors", ("mirror", "kind"), ("url",)),
     "onnxruntime_cuda": Entry("onnxruntime_cuda", ("first",), ("last", "cuda", "cudnn_linux", "cudnn_windows")),
     "onnxruntime_gpu": Entry("onnxruntime_releases", ("version",), ("requires_python", "cuda", "cudnn")),
     "other_indexes": Entry("other_indexes", ("url",), ("holds",)),
@@ -127,6 +129,9 @@ def doubts_of(value: Record) -> tuple[tuple[str, str], ...]:
     found = []
     for name in value.__struct_fields__:
         held = getattr(value, name)
+        if name.endswith("_doubts"):
+            found += list(held.items())
+            continue
         if name.endswith("doubt"):
             found += [(name.removesuffix("doubt").strip("_"), held)] if held else []
             continue

@@ -102,12 +102,16 @@ def code_serves(
 ) -> Service:
     """Tell how machine code and PTX serve a GPU. Without a driver PTX counts, since a new one may be installed."""
     row = facts.architecture(capability)
-    integrated = row is not None and row.integrated
+    service = _code(tuple(sm), tuple(ptx), capability, row is not None and row.integrated)
+    return "none" if service == "jit" and driver is not None and not driver_compiles(facts, cuda, driver) else service
+
+
+# The same few lists are compared with the same GPU once for every release.
+@lru_cache(maxsize=4096)
+def _code(sm: tuple[str, ...], ptx: tuple[str, ...], capability: str, integrated: bool) -> Service:
     if code_runs([f"sm_{each.replace('.', '')}" for each in sm], capability, integrated=integrated):
         return "native"
-    if not code_runs([f"compute_{each.replace('.', '')}" for each in ptx], capability):
-        return "none"
-    return "jit" if driver is None or driver_compiles(facts, cuda, driver) else "none"
+    return "jit" if code_runs([f"compute_{each.replace('.', '')}" for each in ptx], capability) else "none"
 
 
 def variant_serves(

@@ -112,6 +112,13 @@ class Knowledge:
         return self._rows("cuda_compat", CudaCompat)
 
     @cached_property
+    def cuda_compat_bases(self) -> tuple[toolkits.CudaCompatBase, ...]:
+        """Driver branches that the cuda-compat packages run on, newest CUDA first."""
+        from envdoctor.knowledge.tables.toolkits import CudaCompatBase
+
+        return self._rows("cuda_compat_bases", CudaCompatBase)
+
+    @cached_property
     def forward_compatibility(self) -> tuple[toolkits.ForwardCompatibility, ...]:
         """When a newer CUDA runs on an older kernel driver."""
         from envdoctor.knowledge.tables.toolkits import ForwardCompatibility
@@ -187,6 +194,13 @@ class Knowledge:
         from envdoctor.knowledge.tables.frameworks import OtherIndex
 
         return self._rows("other_indexes", OtherIndex)
+
+    @cached_property
+    def mirrors(self) -> tuple[frameworks.MirrorPart, ...]:
+        """Mirrors of the package indexes, a row for each thing they copy."""
+        from envdoctor.knowledge.tables.frameworks import MirrorPart
+
+        return self._rows("mirrors", MirrorPart)
 
     @cached_property
     def framework_images(self) -> tuple[frameworks.FrameworkImage, ...]:
@@ -286,7 +300,7 @@ class Knowledge:
     def cuda_family(self, cuda: str) -> tables.CudaFamily | None:
         """Give the row of driver floors that a CUDA version falls under; None: not known."""
         key = str(major(cuda)) if major(cuda) >= 11 else minor(cuda)
-        return next((row for row in self.cuda_families if row.cuda == key), None)
+        return self._families_by_cuda.get(key)
 
     def driver_cuda(self, driver: str) -> str | None:
         """Give the newest CUDA that this driver offers, from its branch; None: older than every branch known."""
@@ -300,6 +314,10 @@ class Knowledge:
     def architecture(self, capability: str) -> tables.Architecture | None:
         """Give the row of a compute capability."""
         return self._architectures_by_capability.get(capability)
+
+    @cached_property
+    def _families_by_cuda(self) -> dict[str, tables.CudaFamily]:
+        return {row.cuda: row for row in self.cuda_families}
 
     @cached_property
     def _architectures_by_capability(self) -> dict[str, tables.Architecture]:

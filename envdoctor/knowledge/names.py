@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.knowledge.tables import GpuModel
@@ -32,11 +33,17 @@ def gpu_named(facts: Knowledge, name: str) -> GpuModel | None:
 
 
 def gpus_like(facts: Knowledge, name: str) -> tuple[str, ...]:
-    """Name the GPUs whose name holds what was typed, shortest first."""
+    """Name the GPUs whose name holds what was typed, shortest first; where none does, those that are spelt alike."""
     wanted = _plain(name)
     found = [row.name for row in facts.gpus if wanted and wanted in _plain(row.name)]
-    return tuple(sorted(found, key=len))
+    if found or not wanted:
+        return tuple(sorted(found, key=len))
+    from difflib import get_close_matches
+
+    plain = {_plain(row.name): row.name for row in facts.gpus}
+    return tuple(plain[near] for near in get_close_matches(wanted, plain, 4, 0.6))
 
 
+@lru_cache(1024)
 def _plain(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", _NOISE.sub("", name.lower().replace("tesla", "")))

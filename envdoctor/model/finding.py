@@ -47,11 +47,20 @@ class NotChecked(Record):
     because: str
 
 
+class Ignored(Record):
+    """A finding that the person does not want to hear of, with why and where they said so."""
+
+    finding: Finding
+    reason: str | None
+    source: str  # --ignore, or the settings file
+
+
 class Diagnosis(Record):
     """All findings, root cause first, and what could not be judged."""
 
     findings: tuple[Finding, ...]
     not_checked: tuple[NotChecked, ...]
+    ignored: tuple[Ignored, ...] = ()
 
     def count(self, severity: Severity) -> int:
         """Count the findings of that severity."""

@@ -8,7 +8,26 @@ from envdoctor.model import Record
 from envdoctor.model.finding import Diagnosis
 from envdoctor.model.outcome import Outcome
 from envdoctor.model.snapshot import Snapshot
-from envdoctor.model.stack import Conflict, Plan
+from envdoctor.model.stack import Conflict, Plan, Stack
+
+
+class Made(Record):
+    """An environment that was made. Its stack may be another than was chosen, where pip could not get that."""
+
+    manager: Literal["venv", "conda"]
+    path: str
+    python: str
+    stack: Stack
+
+
+class BuiltImage(Record):
+    """A container image that was built."""
+
+    tag: str
+    id: str
+    size_bytes: int
+    base: str | None = None  # the base by its digest, which names it for good; None: the engine knows none
+    seconds: float = 0.0
 
 
 class Onboarding(Record):

@@ -18,6 +18,16 @@ class Check(Record):
     actual: str
 
 
+class Trial(Record):
+    """Something that a thorough run tried beside the main proof, or left out and why; no failure either way."""
+
+    name: str  # bf16 inference, torch.compile
+    ran: bool
+    throughput: float | None = None
+    unit: str | None = None
+    reason: str | None = None  # why it was left out
+
+
 class Metrics(Record):
     """What was measured; bytes and seconds. None: not measured here."""
 
@@ -46,4 +56,5 @@ class Outcome(Record):
     device_name: str | None = None
     metrics: Metrics = Metrics()
     checks: tuple[Check, ...] = ()
+    trials: tuple[Trial, ...] = ()
     log: str | None = None  # path of the full output

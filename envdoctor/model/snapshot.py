@@ -316,6 +316,9 @@ class Extension(Record):
     tags: str | None = None  # the wheel's file name, where pip noted what it was installed from
     cudart: str | None = None  # major of the CUDA runtime its library needs
     cuda_builds: tuple[str, ...] | None = None  # bitsandbytes: 118, 124 … of its libraries; None: not looked
+    glibcxx: str | None = None  # newest version of the C++ library that it asks for, "3.4.30"
+    libstdcxx: str | None = None  # the libstdc++.so.6 that it would be loaded with
+    libstdcxx_version: str | None = None  # newest version that this one provides
 
 
 class PythonEnv(Record):
@@ -390,10 +393,44 @@ class Pip(Record):
 
 
 class Problem(Record):
-    """An error line that a person pasted."""
+    """A line that a person pasted."""
 
     text: str
-    source: str = "report"
+    source: str = "the pasted text"  # or the name of the file that was handed in
+    line: int | None = None  # its number there, from 1
+
+    @property
+    def place(self) -> str:
+        """Say where the line stands, as a person looks for it."""
+        return f"line {self.line} of {self.source}" if self.line else self.source
+
+
+# Environments that one file can have: each file's begin at a multiple of it.
+STAGES = 1000
+
+
+class Declared(Record):
+    """What one line of a person's own file asks for: a Dockerfile, environment.yml, requirements.txt."""
+
+    environment: int  # lines with one number are of one environment: a file, or a chain of a Dockerfile's stages
+    file: str
+    line: int  # from 1
+    text: str  # the line as it stands, without its indent and without passwords
+    kind: Literal["image", "package", "channel", "variable", "system"]
+    name: str  # nvidia/cuda, torch, pytorch, LD_LIBRARY_PATH, nvidia-driver-550
+    value: str | None = None  # tag, specifier, build, value; None: it hangs on something that the file does not say
+    by: Literal["docker", "pip", "uv", "conda", "system"] = "pip"
+    extras: tuple[str, ...] = ()
+    marker: str | None = None
+    channel: str | None = None  # of a conda package, where it names its own
+    index: str | None = None  # that pip asks in place of its own for this package
+    more_indexes: tuple[str, ...] = ()
+    links: tuple[str, ...] = ()  # pages of links
+
+    @property
+    def place(self) -> str:
+        """Say where the line stands."""
+        return f"line {self.line} of {self.file}"
 
 
 class Evidence(Record):
@@ -429,6 +466,8 @@ class Snapshot(Record):
     compilers: tuple[Compiler, ...] | None = None  # None: nobody looked
     docker: Docker | None = None
     pip: Pip | None = None
+    declared: tuple[Declared, ...] = ()  # lines of a person's own files, which are to be judged for this machine
+    wanted: tuple[str, ...] = ()  # workloads a person means to run here: gpt2:training:batch=8
     gaps: tuple[Gap, ...] = ()
     origins: dict[str, str] = {}
 
@@ -482,6 +521,10 @@ class Snapshot(Record):
         return value
 
     def _origin(self, fact: str) -> str:
+        if fact.startswith("problems["):
+            return self.problems[int(fact[9 : fact.index("]")])].place
+        if fact.startswith("declared["):
+            return self.declared[int(fact[9 : fact.index("]")])].place
         path = fact
         while path:
             for key in (path, _INDEX.sub("", path)):

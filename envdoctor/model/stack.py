@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Literal
 
 from envdoctor.model import Record
+from envdoctor.model.finding import Fix
 
 FrameworkName = Literal["torch", "tensorflow", "jax"]
+Builder = Literal["classic", "buildkit"]
 TargetOs = Literal["linux", "wsl2", "windows", "macos"]
 
 # In the first lines of every file that envdoctor writes; a file without it is a person's own and is not overwritten.
@@ -61,6 +63,15 @@ class MinDriver(Record):
     windows: str | None = None
 
 
+class UvIndex(Record):
+    """An index as a project of uv's pins it: these packages come from there alone, and no other does (explicit)."""
+
+    name: str
+    url: str
+    packages: tuple[str, ...]
+    flat: bool = False  # a page of links to files, and no index
+
+
 class Stack(Record):
     """One published, consistent set of packages."""
 
@@ -80,6 +91,15 @@ class Stack(Record):
     conda_note: str | None = None  # why the conda stack differs, or why there is none
     brings_cuda: bool = True  # the packages bring CUDA and cuDNN; False: those of the machine or the image are loaded
     build_command: tuple[str, ...] = ()  # what is compiled once the rest is installed; empty: nothing
+    uv_command: tuple[str, ...] = ()  # the same set by uv, into the environment at hand
+    uv_index: UvIndex | None = None  # None: all of it is on the person's own index
+    find_links: str | None = None  # a page of links to the framework's files, in place of index_url
+
+    @property
+    def distribution(self) -> str:
+        """The package that brings the framework: torch, tensorflow-cpu."""
+        small = f"{self.framework}-cpu"
+        return small if small in self.packages else self.framework
 
     @property
     def requirements(self) -> tuple[str, ...]:
@@ -89,30 +109,10 @@ class Stack(Record):
         """
         return tuple(f"{name}=={v}" if v[:1].isdigit() else f"{name}{v}" for name, v in self.packages.items())
 
-
-class Plan(Record):
-    """A stack with its reasons."""
-
-    request: Request
-    target: Target
-    stack: Stack
-    reasons: tuple[Reason, ...]
-
-
-class Conflict(Record):
-    """Why nothing fits, in facts, and the nearest stacks that do."""
-
-    summary: str
-    reasons: tuple[Reason, ...]
-    alternatives: tuple[Stack, ...]
-
-
-class Artifact(Record):
-    """A file to be written: its path inside the output folder and its text."""
-
-    path: str
-    text: str
-    executable: bool = False
+    @property
+    def pip_options(self) -> tuple[str, ...]:
+        """The options of the pip command that say where the packages come from: --index-url https://…."""
+        return self.pip_command[2 + len(self.packages) :]
 
 
 class Mirror(Record):
@@ -121,4 +121,36 @@ class Mirror(Record):
     name: str
     pip: str | None = None  # simple index in place of pip's own
     torch: str | None = None  # folder in place of https://download.pytorch.org/whl; variants are below it
+    links: bool = False  # what is below that folder are pages of links to files, and no indexes
     conda: str | None = None  # channel in place of conda-forge
+    ubuntu: str | None = None  # in place of Ubuntu's archive
+    debian: str | None = None  # in place of Debian's archive
+    hub: str | None = None  # HF_ENDPOINT
+    notes: tuple[str, ...] = ()  # what is not certain of it, or was left out
+
+
+class Plan(Record):
+    """A stack with its reasons."""
+
+    request: Request
+    target: Target
+    stack: Stack
+    reasons: tuple[Reason, ...]
+    mirror: Mirror | None = None  # what every file names in place of the public indexes
+
+
+class Conflict(Record):
+    """Why nothing fits, in facts, the nearest stacks that do, and what a person can do to the machine instead."""
+
+    summary: str
+    reasons: tuple[Reason, ...]
+    alternatives: tuple[Stack, ...]
+    ways: tuple[Fix, ...] = ()
+
+
+class Artifact(Record):
+    """A file to be written: its path inside the output folder and its text."""
+
+    path: str
+    text: str
+    executable: bool = False

@@ -126,8 +126,49 @@ def oom_kills(host: Host) -> Granted | None:
     for folder in _folders(host, "memory")[:1]:
         if (count := _count(read_text(host, f"{folder}/memory.oom_control"))) is not None:
             return Granted(count, f"{folder}/memory.oom_control")
+    return machine_oom_kills(host)
+
+
+def machine_oom_kills(host: Host) -> Granted | None:
+    """Count what the kernel ended on the whole machine for lack of memory; None: it does not count."""
     count = _count(read_text(host, _VMSTAT))
     return None if count is None else Granted(count, _VMSTAT)
+
+
+class Use(NamedTuple):
+    """What the group of a process holds, and how often the kernel ended one of it for lack of memory."""
+
+    held_bytes: int | None
+    limit_bytes: int | None  # of the group itself
+    kills: Granted | None
+
+
+def use(host: Host, pid: int) -> Use:
+    """Look at the group of another process; everything is None where it has none that counts, or has ended.
+
+    Raises:
+        ValueError: a file holds no number.
+    """
+    groups = f"/proc/{pid}/cgroup"
+    if not read_text(host, groups):
+        return Use(None, None, None)
+    for controller, held, limit, events in (
+        ("", "memory.current", "memory.max", "memory.events"),
+        ("memory", "memory.usage_in_bytes", "memory.limit_in_bytes", "memory.oom_control"),
+    ):
+        for folder in _folders(host, controller, groups)[:1]:
+            if (count := _count(read_text(host, f"{folder}/{events}"))) is not None:
+                return Use(
+                    _bytes(host, f"{folder}/{held}")[0],
+                    _bytes(host, f"{folder}/{limit}")[0],
+                    Granted(count, f"{folder}/{events}"),
+                )
+    return Use(None, None, None)
+
+
+def oom_kills_in(host: Host, path: str) -> int | None:
+    """Read the count of one group's file again; None: the group is gone."""
+    return _count(read_text(host, path))
 
 
 def _count(text: str | None) -> int | None:
@@ -153,9 +194,9 @@ def _tightest(found: Iterable[tuple[float | None, str]]) -> Granted | None:
     return min(limits, key=lambda limit: limit.value) if limits else None
 
 
-def _folders(host: Host, controller: str) -> tuple[str, ...]:
-    """List the folders of this process's group and those above it, innermost first; none without that hierarchy."""
-    group = parse_groups(read_text(host, GROUPS) or "").get(controller, "/")
+def _folders(host: Host, controller: str, groups: str = GROUPS) -> tuple[str, ...]:
+    """List the folders of a process's group and those above it, innermost first; none without that hierarchy."""
+    group = parse_groups(read_text(host, groups) or "").get(controller, "/")
     mount = next((mount for mount in read_mounts(host) if _carries(mount, controller)), None)
     if mount is None:
         # No list of mounts to go by: the folders that systemd and every container engine use.

@@ -59,21 +59,21 @@ def places(environ: Mapping[str, str], place: Place | None) -> dict[str, str]:
     >>> places({"HOME": "/home/ann", "TMPDIR": "/scratch"}, None)["cache"]
     '/home/ann/.cache/pip'
     """
-    home = environ.get("HOME", "")
+    home = environ.get("HOME") or environ.get("USERPROFILE", "").replace("\\", "/")
     caches = environ.get("XDG_CACHE_HOME") or (f"{home}/.cache" if home else "")
     found = {
         "environment": place.prefix if place else home,
         "cache": environ.get("PIP_CACHE_DIR") or (f"{caches}/pip" if caches else ""),
-        "temporary": environ.get("TMPDIR") or "/tmp",  # noqa: S108  read, not written
+        "temporary": environ.get("TMPDIR") or environ.get("TEMP", "").replace("\\", "/") or "/tmp",  # noqa: S108  read
         "home": home,
         "models": environ.get("HF_HUB_CACHE") or environ.get("HF_HOME") or (f"{caches}/huggingface" if caches else ""),
     }
-    return {purpose: path for purpose, path in found.items() if path.startswith("/")}
+    return {purpose: path for purpose, path in found.items() if path.startswith("/") or path[1:3] == ":/"}
 
 
 def _measure(host: Host, path: str, mounted: tuple[Mount, ...], guest: bool | None) -> tuple[int, Disk]:
     """Describe the file system that a path is on, or will be on once it is made; and its device number."""
-    while host.kind(path) is None and path != "/":
+    while host.kind(path) is None and path not in ("/", ""):
         path = posixpath.dirname(path)
     space = host.space(path)
     mount = mounts.holding(host.realpath(path), mounted)

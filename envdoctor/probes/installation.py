@@ -5,7 +5,9 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Iterator
 
-from envdoctor.host import Host, names, text
+from msgspec.structs import replace
+
+from envdoctor.host import Host, loader, names, text
 from envdoctor.model.snapshot import Extension, Package
 from envdoctor.model.version import minor
 from envdoctor.probes import Place
@@ -15,6 +17,8 @@ from envdoctor.probes.prefixes import pyvenv
 # Of these the large libraries are compared with the list that came with them.
 _COMPARED = ("torch-", "tensorflow", "jaxlib-", "nvidia_")
 _LARGEST_RECORD = 8 << 20
+# Extensions without wheels for most torches, so that they are compiled where they are used; the stem of their library.
+_COMPILED_HERE = {"mamba-ssm": "selective_scan_cuda", "causal-conv1d": "causal_conv1d_cuda", "apex": "amp_C"}
 # Names that a script of one's own is sometimes given; Python finds it before the installed module.
 _PACKAGES = ("torch", "torchvision", "torchaudio", "numpy", "scipy", "pandas", "tensorflow", "keras", "jax", "triton")
 _STANDARD = ("random", "types", "typing", "copy", "queue", "logging", "inspect")
@@ -95,6 +99,8 @@ def home_missing(host: Host, place: Place) -> str | None:
     home = pyvenv(text(host, f"{place.prefix}/pyvenv.cfg", 1 << 16) or "").get("home")
     if not home:
         return None
+    if place.prefix[1:2] == ":":  # a drive of Windows
+        home = home.replace("\\", "/")
     gone = host.kind(home) is None or host.kind(host.realpath(place.executable)) is None
     return home if gone else None
 
@@ -112,7 +118,7 @@ def local_modules(host: Host) -> tuple[str, ...]:
     return (*scripts, *(f"{here}/{name}" for name in folders if host.kind(f"{here}/{name}/__init__.py") == "file"))
 
 
-def extensions(host: Host, packages: tuple[Package, ...]) -> tuple[Extension, ...]:
+def extensions(host: Host, place: Place, packages: tuple[Package, ...]) -> tuple[Extension, ...]:
     """Describe the compiled packages that were made for one torch, or bring libraries for several CUDA versions."""
     found = []
     for package in packages:
@@ -120,7 +126,9 @@ def extensions(host: Host, packages: tuple[Package, ...]) -> tuple[Extension, ..
         if package.build is not None or not folder:
             continue
         if package.name == "flash-attn":
-            found.append(_flash_attention(host, folder, package))
+            found.append(_flash_attention(host, place, folder, package))
+        elif package.name in _COMPILED_HERE:
+            found.append(_with_cxx(host, place, folder, Extension(package=package.name), _COMPILED_HERE[package.name]))
         elif package.name == "bitsandbytes":
             there = names(host, f"{folder}/bitsandbytes")
             found.append(Extension(package=package.name, cuda_builds=cuda_builds(there) if there else None))
@@ -137,17 +145,35 @@ def cuda_builds(listed: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(digits for stem in stems if (digits := stem.partition("_cuda")[2][:3]).isdigit()))
 
 
-def _flash_attention(host: Host, folder: str, package: Package) -> Extension:
+def _flash_attention(host: Host, place: Place, folder: str, package: Package) -> Extension:
     origin = text(host, f"{folder}/flash_attn-{package.version}.dist-info/direct_url.json", 1 << 16) or ""
     file = origin.partition(".whl")[0].rpartition("/")[2] if ".whl" in origin else ""
     library = next((name for name in names(host, folder) if name.startswith("flash_attn_2_cuda")), None)
     needed = host.elf(f"{folder}/{library}").needed if library else ()
     cudart = next((name.rpartition(".so.")[2] for name in needed if name.startswith("libcudart.so.")), None)
-    return Extension(
+    one = Extension(
         package="flash-attn",
         tags=file.replace("%2B", "+").replace("%2b", "+") or None,
         cudart=cudart.partition(".")[0] if cudart else None,
     )
+    return _with_cxx(host, place, folder, one, "flash_attn_2_cuda")
+
+
+def _with_cxx(host: Host, place: Place, folder: str, one: Extension, stem: str) -> Extension:
+    """Add which C++ library the extension asks for, and what the copy has that it would be loaded with.
+
+    conda's python names its own lib folder as RPATH, which everything it loads inherits, so that the environment's
+    libstdc++ comes before LD_LIBRARY_PATH and the system's.
+    """
+    library = next((name for name in names(host, folder) if name.startswith(stem)), None)
+    needed = host.elf(f"{folder}/{library}").glibcxx_needed if library else None
+    if needed is None:
+        return one
+    own = (f"{place.prefix}/lib",) if place.manager == "conda" else ()
+    chosen = loader.find(host, "libstdc++.so.6", rpath=own)
+    if chosen is None:
+        return replace(one, glibcxx=needed)
+    return replace(one, glibcxx=needed, libstdcxx=chosen, libstdcxx_version=host.elf(chosen).glibcxx_defined)
 
 
 def _own(place: Place) -> list[str]:

@@ -33,6 +33,10 @@ _Why = tuple[GapKind, str]  # kind and detail of the gaps that an answer leaves
 
 def _read(host: Host, place: Place | None) -> Snapshot:
     del place
+    if host.uname()[0] == "Windows":
+        from envdoctor.probes import windows_nvidia  # one package in System32, and nothing of what follows
+
+        return windows_nvidia.read(host)
     nvml_path = loader.find(host, _NVML, also=loader.DRIVER_FOLDERS)
     libcuda_path = loader.find(host, _LIBCUDA, also=loader.DRIVER_FOLDERS)
     cards = pci.devices(host, pci.NVIDIA)

@@ -20,6 +20,10 @@ def locate(host: Host, python: str | None) -> Place | None:
     Raises:
         UsageProblem: `python` is not there, or is no Python.
     """
+    if host.uname()[0] == "Windows":
+        from envdoctor.probes import windows_place  # other folders, other separators
+
+        return windows_place.locate(host, python)
     if python is not None:
         return _asked_for(host, python)
     for variable in ("VIRTUAL_ENV", "CONDA_PREFIX"):

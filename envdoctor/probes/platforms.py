@@ -23,11 +23,17 @@ def describe(host: Host, system: System) -> System:
             translated=_translated(host),
         )
     if system.os == "windows":
-        folder = f"{host.environ.get('SYSTEMROOT') or host.environ.get('SystemRoot') or 'C:/Windows'}/System32"
+        folder = system32(host)
         if host.kind(folder) == "directory":
             missing = tuple(name for name in _RUNTIME if host.kind(f"{folder}/{name}") is None)
             return replace(system, missing_runtime=missing)
     return system
+
+
+def system32(host: Host) -> str:
+    """Give the folder of Windows' own libraries and programs, with forward slashes."""
+    root = host.environ.get("SYSTEMROOT") or host.environ.get("SystemRoot") or "C:/Windows"
+    return f"{root}/System32".replace("\\", "/")
 
 
 def parse_plist(content: str) -> str | None:

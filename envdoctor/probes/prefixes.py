@@ -69,7 +69,9 @@ def _virtual(host: Host, executable: str, home: str, settings: dict[str, str], s
     if not binary.startswith(prefix + "/"):
         base = posixpath.dirname(posixpath.dirname(binary))
     else:  # made with --copies
-        base = host.realpath(settings.get("base-prefix") or posixpath.dirname(settings["home"]))
+        # `home` may be another virtual environment's (Python 3.10 writes that): its link leads on to the base.
+        copied = host.realpath(f"{settings['home']}/{posixpath.basename(binary)}")
+        base = host.realpath(settings.get("base-prefix") or posixpath.dirname(posixpath.dirname(copied)))
     release = _RELEASE.search(settings.get("version") or settings.get("version_info") or "")
     site_dirs = (*_from_variable(host), *_site_packages(host, prefix, library))
     if settings.get("include-system-site-packages", "").lower() == "true":

@@ -43,7 +43,7 @@ def read(host: Host, place: Place | None) -> Snapshot:
         headers=gaps.ask("pythons[0].headers", lambda: installation.headers(host, place)),
         home_missing=gaps.ask("pythons[0].home_missing", lambda: installation.home_missing(host, place)),
         local_modules=gaps.ask("pythons[0].local_modules", lambda: installation.local_modules(host)) or (),
-        extensions=gaps.ask("pythons[0].extensions", lambda: installation.extensions(host, packages)) or (),
+        extensions=gaps.ask("pythons[0].extensions", lambda: installation.extensions(host, place, packages)) or (),
     )
     origins = {
         "pythons": place.executable,

@@ -19,6 +19,7 @@ TOOLS = (
     "tensorflow_env",
     "issue_form",
     "key_values",
+    "prompt",
     "pip_packages",
     "pip_errors",
     "conda",
@@ -28,20 +29,26 @@ TOOLS = (
     "devices",
     "variables",
     "prose",
+    "commands",
 )
 
 
-def read(text: str) -> Snapshot:
-    """Read a pasted text of any kind, and mixtures; `problems` and all facts are empty where nothing is recognised."""
+def read(text: str, source: str = "the pasted text") -> Snapshot:
+    """Read a pasted text of any kind, and mixtures; `problems` and all facts are empty where nothing is recognised.
+
+    `source` is what the evidence calls the text: "line 42 of report.txt".
+    """
     from envdoctor.readers import joining, lines
 
-    plain = lines.plain(text)
+    raw = lines.ended(text).split("\n")
+    kept = lines.once("\n".join(raw))
+    plain = lines.plain("\n".join([raw[number] for number in kept]))
     parts = []
     for name in TOOLS:
         tool = importlib.import_module(f"envdoctor.readers.{name}")
         if tool.sniff(plain):
             parts.append(tool.read(plain))
-    return joining.joined(parts, lines.speaking(plain))
+    return joining.joined(parts, lines.speaking(plain.split("\n"), source, kept))
 
 
 def recognised(machine: Snapshot) -> bool:

@@ -7,6 +7,7 @@ import re
 from envdoctor.model.snapshot import Cpu, Driver, Framework, Library, Package, Snapshot, Toolkit, Variable
 from envdoctor.readers import names
 from envdoctor.readers.joining import joined
+from envdoctor.readers.lines import holding
 from envdoctor.readers.software import cuda_of, environment, framework, package, version_in
 
 ORIGIN = "report: collect_env"
@@ -14,14 +15,15 @@ _MARKS = ("CUDA used to build PyTorch", "PyTorch version:", "Versions of relevan
 _NOTHING = ("could not collect", "n/a", "no cuda", "none", "")
 _GPU = re.compile(r"GPU \d{1,3}: (.{1,120}?)(?: \(UUID.{0,80})?$")
 _KEYS = (
-    "PyTorch version|CUDA used to build PyTorch|ROCM used to build PyTorch|OS|Libc version|Python version"
-    "|Python platform|CUDA runtime version|Nvidia driver version|Is CUDA available"
-    "|Model name|CPU\\(s\\)|Flags|Architecture|Vendor ID"
+    *("PyTorch version", "CUDA used to build PyTorch", "ROCM used to build PyTorch", "OS", "Libc version"),
+    *("Python version", "Python platform", "CUDA runtime version", "Nvidia driver version", "Is CUDA available"),
+    *("Model name", "CPU(s)", "Flags", "Architecture", "Vendor ID"),
 )
-_FIELD = re.compile(rf"^(?:\[\w+\] )?\s*({_KEYS}) ?:\s*(.{{0,2000}})$", re.MULTILINE)
+_FIELD = re.compile(rf"^(?:\[\w+\] )?\s*({'|'.join(map(re.escape, _KEYS))}) ?:\s*(.{{0,2000}})$", re.MULTILINE)
 _PIP = re.compile(r"^\[pip3?\] ([\w.-]{1,80})==(\S{1,80})", re.MULTILINE)
-_CONDA = re.compile(r"^\[conda\] ([\w.-]{1,80})\s{1,60}(\S{1,60})(?:\s{1,60}(\S{1,80}))?", re.MULTILINE)
+_CONDA = re.compile(r"^\[conda\] ([\w.-]{1,80})[ \t]{1,60}(\S{1,60})(?:[ \t]{1,60}(\S{1,80}))?", re.MULTILINE)
 _CUDNN = re.compile(r"^(/\S{1,200}/libcudnn\.so\.([\d.]{1,20}))$", re.MULTILINE)
+_SET = ("LD_LIBRARY_PATH=", "CUDA_VISIBLE_DEVICES=", "CUDA_HOME=", "NCCL_", "VLLM_")
 _VARIABLE = re.compile(
     r"^(LD_LIBRARY_PATH|CUDA_VISIBLE_DEVICES|CUDA_HOME|NCCL_\w{1,40}|VLLM_\w{1,40})=(.{0,1000})$", re.M
 )
@@ -35,7 +37,7 @@ def sniff(text: str) -> bool:
 def read(text: str) -> Snapshot:
     """Read its fields; "Could not collect" tells nothing, "N/A" beside ROCm tells that there is none."""
     fields: dict[str, str] = {}
-    for key, value in _FIELD.findall(text):
+    for key, value in _FIELD.findall(holding(text, *_KEYS)):
         fields.setdefault(key, value.strip())
     told = {key: value for key, value in fields.items() if value.lower() not in _NOTHING}
     system = names.system_named(told.get("OS", ""), told.get("Libc version"), told.get("Python platform"))
@@ -54,8 +56,12 @@ def read(text: str) -> Snapshot:
         driver=Driver(version=driver, module_loaded=True) if driver[:1].isdigit() else None,
         gpus=gpus,
         toolkits=(Toolkit(path="", version=cuda_of(toolkit), found_by=("report",)),) if toolkit else (),
-        libraries=tuple(Library(name="cudnn", path=path, version=v) for path, v in _CUDNN.findall(text)),
-        variables=tuple(Variable(name=name, value=value.strip()) for name, value in _VARIABLE.findall(text)),
+        libraries=tuple(
+            Library(name="cudnn", path=path, version=v) for path, v in _CUDNN.findall(holding(text, "/libcudnn.so."))
+        ),
+        variables=tuple(
+            Variable(name=name, value=value.strip()) for name, value in _VARIABLE.findall(holding(text, *_SET))
+        ),
         origins=origins,
     )
     return joined([machine, _software(text, fields)])
@@ -78,9 +84,10 @@ def _gpu_names(text: str) -> list[str]:
 
 
 def _software(text: str, fields: dict[str, str]) -> Snapshot:
-    packages: list[Package] = [package(name, version, installer="pip") for name, version in _PIP.findall(text)]
+    listed = holding(text, "[pip", "[conda]")
+    packages: list[Package] = [package(name, version, installer="pip") for name, version in _PIP.findall(listed)]
     packages += [
-        package(name, version, build or None, installer="conda") for name, version, build in _CONDA.findall(text)
+        package(name, version, build or None, installer="conda") for name, version, build in _CONDA.findall(listed)
     ]
     python = fields.get("Python version", "")
     bits = 64 if "64-bit" in python or "64 bit" in python else 32 if "32-bit" in python or "32 bit" in python else None

@@ -12,9 +12,13 @@ ORIGIN = "report: conda"
 _ROW = re.compile(
     (
         r"^ {0,4}(?:\[conda\] )?([a-z_][\w.-]{1,60}) {1,60}(\d[\w.+!]{0,40}) {1,40}([\w.]{1,60})"
-        r"(?: {1,40}([\w./:-]{1,80}))?$"
+        r"(?: {1,40}([\w./:-]{1,80}))? {0,40}$"
     ),
     re.M,
+)
+# conda's builds end in a hash and a number: h4ba93d1_13, py39h8236f22_0, py3.9_cuda11.3_cudnn8.3.2_0.
+_BUILD = re.compile(
+    r" (?:\w{1,40}h[0-9a-f]{7}_\d{1,4}|h[0-9a-f]{7}_\d{1,4}|py3[.\d]{1,3}_c\w[\w.]{1,40}_\d{1,3})(?: |$)", re.M
 )
 _LIBC = re.compile(r"__glibc=(\d\.\d{1,2})")
 _CHANNELS = ("conda-forge", "pytorch", "nvidia", "defaults", "pkgs/main", "anaconda", "rapidsai", "pypi", "main")
@@ -22,7 +26,8 @@ _CHANNELS = ("conda-forge", "pytorch", "nvidia", "defaults", "pkgs/main", "anaco
 
 def sniff(text: str) -> bool:
     """Tell whether conda has spoken."""
-    return "conda" in text or "pypi_0" in text or "__glibc" in text or "h06a4308" in text
+    marks = ("conda", "pypi_0", "__glibc", "h06a4308", " nvidia\n", " pytorch\n", " defaults\n")
+    return any(mark in text for mark in marks) or _BUILD.search(text) is not None
 
 
 def read(text: str) -> Snapshot:

@@ -10,19 +10,18 @@ from envdoctor.readers.joining import joined
 from envdoctor.readers.software import environment, framework, version_in
 
 ORIGIN = "report: issue form"
-_HEADING = re.compile(r"^#{2,4} {0,3}(\S.{0,80})\n{1,3}(?!#)(\S.{0,300})$", re.MULTILINE)
+_HEADING = re.compile(r"^ {0,8}#{2,4} {0,3}(\S.{0,80})\n(?: {0,8}\n){0,2} {0,8}(?![# ])(\S.{0,300})$", re.MULTILINE)
 _DASHED = re.compile(
-    r"^ {0,4}[-*] {0,3}\*{0,2}([A-Za-z][^:\n]{1,80}?)\*{0,2} ?: {0,3}\*{0,2}(\S.{0,300})$", re.MULTILINE
+    r"^ {0,8}[-*] {0,3}\*{0,2}([A-Za-z][^:\n]{1,80}?)\*{0,2} ?: {0,3}\*{0,2}(\S.{0,300})$", re.MULTILINE
 )
+_BEGIN = re.compile(r"^ {0,8}(?:#{2,4} |[-*] {1,3}\*{0,2}[A-Za-z])", re.MULTILINE)
 _NOTHING = ("no response", "_no response_", "n/a", "none", "no", "-")
 _CUDA = re.compile(r"(?i)(?:cuda[^\d\n]{0,30}|^)v?(\d{1,2}\.\d)")
 
 
 def sniff(text: str) -> bool:
     """Tell whether there are headings or dashes with the words of such a form."""
-    return "ersion" in text and (
-        "\n### " in text or text.startswith("#") or "\n- " in text or "\n* " in text or text[:2] in ("- ", "* ")
-    )
+    return "ersion" in text and _BEGIN.search(text) is not None
 
 
 def read(text: str) -> Snapshot:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 
 from envdoctor.model.snapshot import Cpu, Memory, Snapshot, System, Wsl
+from envdoctor.readers.lines import holding
 
 ORIGIN = "report: kernel"
+_MARKS = ("Linux ", "ID=", "lags", "ldd (", "Mem:", "MemTotal")
 _UNAME = re.compile(r"\bLinux (?:[\w.-]{1,64} |version )?(\d{1,2}\.\d{1,3}\.\d{1,3}[\w.+~-]{0,60})(?=[ ,(\n]|$)")
 _RELEASE_ID = re.compile(r"^ID=\"?([a-z_-]{2,30})\"?$", re.M)
 _RELEASE = re.compile(r"^VERSION_ID=\"?([\d.]{1,12})\"?$", re.M)
@@ -18,11 +20,12 @@ _MEMINFO = re.compile(r"^MemTotal: {1,20}(\d{1,12}) kB", re.M)
 
 def sniff(text: str) -> bool:
     """Tell whether any of these is there."""
-    return any(mark in text for mark in ("Linux ", "ID=", "lags", "ldd (", "Mem:", "MemTotal"))
+    return any(mark in text for mark in _MARKS)
 
 
 def read(text: str) -> Snapshot:
     """Read kernel, distribution, flags of the processor, memory and C library."""
+    text = holding(text, *_MARKS)
     uname, libc, flags = _UNAME.search(text), _LIBC.search(text), _FLAGS.search(text)
     release, version = _RELEASE_ID.search(text), _RELEASE.search(text)
     origins: dict[str, str] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.knowledge.names import gpu_named
@@ -41,7 +42,8 @@ _KERNEL = re.compile(r"(?i)(?<![\d.])(\d\.\d{1,3}(?:\.\d{1,3})?[\w.+-]{0,60}micr
 
 _CARD = re.compile(
     r"(?i)(?<![\w-])(?:nvidia )?(?:"
-    r"(?:geforce )?(?:rtx|gtx|gt)[ -]?\d{3,4}(?:[ -]?(?:ti|super|max-q|laptop gpu|laptop))*(?: ada(?: generation)?)?"
+    r"(?:geforce )?(?:rtx|gtx|gt)[ -]?\d{3,4}(?:[ -]?(?:ti|super|max-q|laptop gpu|laptop"
+    r"|d\b(?: ?v2)?))*(?: ada(?: generation)?)?"
     r"|rtx a\d{4}|rtx pro \d{4}[\w -]{0,24}blackwell[\w -]{0,20}|rtx[ -]?\d{4} ada"
     r"|titan (?:x\b(?: \(pascal\))?|xp\b|v\b|rtx\b)|gtx titan(?: x| black| z)?"
     r"|tesla [kmptv]\d{1,3}\w?|quadro(?: rtx| k| p| m| t| gv| gp)? ?[kmptgv]{0,2}\d{3,4}\w?"
@@ -65,6 +67,7 @@ def facts() -> Knowledge:
     return _facts
 
 
+@lru_cache(256)
 def gpu_of(name: str) -> Gpu:
     """Give a card of that name, with the maker and the capability that the tables know."""
     name = name.strip(" ,;.")

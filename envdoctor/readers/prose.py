@@ -8,11 +8,18 @@ from envdoctor.model.snapshot import Driver, Framework, Snapshot, System, Toolki
 from envdoctor.readers import names
 from envdoctor.readers.joining import joined
 from envdoctor.readers.lines import opening
-from envdoctor.readers.software import FrameworkName, environment, framework
+from envdoctor.readers.software import FrameworkName, environment, framework, package
 
 ORIGIN = "report: its words"
 _IS = r"(?:[ _-]?(?:version|版本|ver\.?|is|v))?[`'\"*]{0,3}(?: ?(?:[:：=]|==|is|为|是)){0,2}[ `'\"*]{0,4}v?"
 _TORCH = re.compile(rf"(?i)(?<![\w./-])(?:py)?torch{_IS}(\d\.\d{{1,2}}(?:\.\d{{1,2}})?(?:[\w.]{{0,20}}\+?\w{{0,12}}))")
+_TAG_APART = re.compile(r"(?i)[`'\"]{0,2}[ ,(_-]{1,3}(cu\d{2,3}|cpu)\b(?! time)")
+_BUILT = re.compile(r"torch\.version\.cuda\)?['\"`]{0,2}(?: ?[:=>]{1,2} ?| is | |\n)['\"`]{0,2}(\d{1,2}\.\d)(?![\d.])")
+# Only torch's versions have such a tag; its companions' are told apart by their name before it.
+_TAGGED = re.compile(
+    r"(?i)(?<![\w.+-])(?<!vision )(?<!audio )(?<!vision==)(?<!audio==)(?<!vision-)(?<!audio-)"
+    r"([12]\.\d{1,2}\.\d\+(?:cpu|cu\d{2,3}|rocm[\d.]{1,5}))(?![\w.])"
+)
 _TENSORFLOW = re.compile(
     rf"(?i)(?<![\w./-])(?:tensorflow|tf)(?:[ -]gpu)?{_IS}(\d\.\d{{1,2}}(?:\.\d{{1,2}})?(?:[\w.+]{{0,20}}))"
 )
@@ -20,6 +27,13 @@ _JAX = re.compile(r"(?i)(?<![\w./-])jax(?:lib)?(?:==|[ :=v]{1,4})(\d\.\d{1,2}(?:
 _CUDA = re.compile(
     rf"(?i)(?<![\w./-])cuda(?: ?(?:toolkit|runtime|/cudnn|tool ?kit))?{_IS}"
     r"(\d{1,2}\.\d{1,2}|(?<=[ _-])(?:[89]|1[0-3]))(?![\d.]*\.\d+\.\d+)(?![\w%-])"
+)
+# Packages whose release decides something; a version right behind the name.
+_PACKAGE = re.compile(
+    r"(?<![\w./-])(jaxlib|onnxruntime(?:-gpu)?|numpy|torchvision|torchaudio|xformers|flash[_-]attn|vllm|keras|protobuf"
+    r"|tensorflow-(?:gpu|cpu|intel)|paddlepaddle(?:-gpu)?|cupy-cuda\w{3,4}|nvidia-[a-z]{3,20}-cu1\d|ctranslate2|transformers|triton)"
+    r"(?:==| version |[ :=v]{1,3})(\d{1,4}\.\d[\w.+]{0,30})",
+    re.IGNORECASE,
 )
 _DRIVER = re.compile(
     r"(?i)(?:driver|驱动)(?: ?version| ?版本|程序)?s?[`*]{0,2}(?: ?[:：=]| is| 为)?[ `*(]{0,4}(?:nvidia[ "
@@ -30,6 +44,14 @@ _PYTHON = re.compile(rf"(?i)(?<![\w./-])python{_IS}(\d\.\d{{1,2}}(?:\.\d{{1,2}})
 _JETSON = re.compile(
     r"(?i)\bjetson(?: (?:agx |xavier |orin )?(?:nano|tx1|tx2|nx|orin|xavier|thor))?|\bjetpack\b|\bl4t\b"
 )
+# A prompt or a path of Windows, its wheels and its way to say that a library is missing.
+_WINDOWS_PATHS = re.compile(
+    r"(?m)^\s{0,4}(?:PS )?[A-Za-z]:\\[^\n>]{0,100}> ?"
+    r"|(?<![\w/])[A-Za-z]:\\(?:Users|Program|Windows|Python|Anaconda)"
+    r"|\[WinError \d|win_amd64\.whl|(?:cudart|cublas|cudnn)64_\d{1,3}\.dll",
+    re.IGNORECASE,
+)
+_WINDOWS_NAME = re.compile(r"\bWindows\b(?! Subsystem)")
 _ARM = re.compile(r"(?<![\w-])(?:aarch64|arm64)(?![\w-])|_aarch64\b")
 
 
@@ -40,7 +62,8 @@ def sniff(text: str) -> bool:
 
 def read(text: str) -> Snapshot:
     """Read system, versions and cards from the beginning and the end of the text; first mentions count."""
-    told = "\n".join(line for line in opening(text).split("\n") if len(line) < 600 and not _banner(line))
+    short = [line for line in opening(text).split("\n") if len(line) < 600]
+    told, apart = "\n".join(short), "\n".join(line for line in short if not _banner(line))
     parts = [_system(told), _software(told)]
     driver = _DRIVER.search(told)
     if driver:
@@ -51,7 +74,7 @@ def read(text: str) -> Snapshot:
     cards = names.cards_in(told)
     if cards:
         parts.append(Snapshot(gpus=names.gpus_of(cards), origins={"gpus": ORIGIN}))
-    cuda = _CUDA.search(told)
+    cuda = next((each for each in _CUDA.finditer(apart) if not _wanted(apart, each.start())), None)
     if cuda:
         kit = Toolkit(path="", version=cuda[1], found_by=("report",))
         parts.append(Snapshot(toolkits=(kit,), origins={"toolkits": ORIGIN}))
@@ -68,6 +91,8 @@ def _system(text: str) -> Snapshot | None:
 
     system = names.system_named(text)
     jetson, arm = _JETSON.search(text), _ARM.search(text)
+    if system is None and not jetson and (_WINDOWS_PATHS.search(text) or _WINDOWS_NAME.search(text)):
+        system = System(os="windows", machine="AMD64")
     if jetson:
         system = replace(system or System(os="linux"), jetson=jetson[0], machine="aarch64")
     elif arm:
@@ -83,13 +108,47 @@ def _software(text: str) -> Snapshot | None:
         ("jax", _JAX),
     )
     for name, pattern in kinds:
-        wanted = [match for match in pattern.finditer(text) if not _asked(text, match.start())]
-        if wanted:
+        wanted = [
+            match for match in pattern.finditer(text) if not _asked(text, match.start()) and not _left(text, match)
+        ]
+        if wanted and name == "torch":
+            found.append(_torch(text, wanted[0]))
+        elif wanted:
             found.append(framework(name, wanted[0][1].rstrip(".")))
+        elif name == "torch" and (tagged := _TAGGED.search(text)) and not _asked(text, tagged.start()):
+            found.append(framework(name, tagged[1]))
     python = _PYTHON.search(text)
-    if not found and not python:
+    packages = {
+        each[1].lower(): package(each[1], each[2].rstrip("."))
+        for each in reversed([*_PACKAGE.finditer(text)])
+        if not _asked(text, each.start())
+    }
+    if not found and not python and not packages:
         return None
-    return environment(ORIGIN, frameworks=tuple(found), version=python[1] if python else None)
+    return environment(ORIGIN, tuple(packages.values()), tuple(found), python[1] if python else None)
+
+
+def _torch(text: str, told: re.Match[str]) -> Framework:
+    """Give torch with its CUDA, where a tag stands apart from the version, or the build is told of elsewhere."""
+    version = told[1].rstrip(".")
+    tag = _TAG_APART.match(text, told.end())
+    if tag and "+" not in version:
+        version = f"{version}+{tag[1].lower()}"
+    built = _BUILT.search(text)
+    return framework("torch", version, built[1] if built else None)
+
+
+def _left(text: str, version: re.Match[str]) -> bool:
+    """Tell whether that release was replaced: "after upgrading from TF 2.10 to 2.12"."""
+    before = text[max(0, version.start() - 6) : version.start()].lower()
+    return before.endswith("from ") and text[version.end() : version.end() + 4] == " to "
+
+
+def _wanted(text: str, at: int) -> bool:
+    """Tell whether a message names that CUDA as what it needs or was made for."""
+    line = text[text.rfind("\n", 0, at) + 1 : at].lower()
+    words = ("requires", "download and install", "compiled with", "built with", "built for")
+    return any(word in line for word in words)
 
 
 def _asked(text: str, at: int) -> bool:

@@ -17,9 +17,12 @@ _FRAMEWORKS: dict[str, FrameworkName] = {
     "tensorflow": "tensorflow",
     "tensorflow-gpu": "tensorflow",
     "tensorflow-cpu": "tensorflow",
+    "tensorflow-base": "tensorflow",
+    "tensorflow-intel": "tensorflow",
     "tf-nightly": "tensorflow",
     "jax": "jax",
 }
+_CUDA_BUILD = re.compile(r"(?:^|_)cuda(1\d|9|8)\.?(\d)")
 
 
 def package(name: str, version: str, build: str | None = None, **rest: str | None) -> Package:
@@ -59,7 +62,7 @@ def environment(
     named = {each.name for each in packages}
     told = {each.name for each in frameworks}
     more = tuple(
-        framework(_FRAMEWORKS[each.name], each.version, cpu=_is_cpu(each))
+        framework(_FRAMEWORKS[each.name], each.version, _cuda_in(each), cpu=_is_cpu(each))
         for each in packages
         if each.name in _FRAMEWORKS and _FRAMEWORKS[each.name] not in told and readable(each.version)
     )
@@ -83,10 +86,23 @@ def environment(
 
 
 def _is_cpu(one: Package) -> bool:
+    """Tell whether a package is a CPU build by its name or by conda's build string.
+
+    conda-forge writes cpu_…, the channel pytorch py3.9_cpu_0; TensorFlow of defaults has mkl_ and eigen_ beside gpu_.
+    """
     build = one.build or ""
-    return (
-        (build.startswith(("cpu_", "py")) and "_cpu" in build) or build.startswith("cpu_") or one.name.endswith("-cpu")
-    )
+    if build.startswith(("mkl_", "eigen_")):
+        return one.name.startswith("tensorflow")
+    return build.startswith("cpu_") or (build.startswith("py") and "_cpu" in build) or one.name.endswith("-cpu")
+
+
+def _cuda_in(one: Package) -> str | None:
+    """Give the CUDA that conda's build string names; None: it names none.
+
+    The channel pytorch writes py3.9_cuda11.3_cudnn8.2.0_0, conda-forge cuda112py310h… or cuda118_generic_….
+    """
+    found = _CUDA_BUILD.search(one.build or "")
+    return f"{found[1]}.{found[2]}" if found else None
 
 
 def cuda_of(text: str) -> str | None:

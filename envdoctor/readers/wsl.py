@@ -10,9 +10,11 @@ ORIGIN = "report: wsl"
 _LIST = re.compile(
     r"^\s{0,4}\*?\s{0,4}([A-Za-z][\w.-]{1,40})\s{1,40}(?:Running|Stopped|正在运行|已停止)\s{1,24}([12])\s{0,8}$", re.M
 )
+_TABLE = re.compile(r"^\s{0,6}NAME\s{2,60}STATE\s{2,30}VERSION\s{0,8}$", re.M)
 _DEFAULT = re.compile(r"(?:Default Version|默认版本)[:：] {0,3}([12])")
 _KERNEL = re.compile(r"(?:Kernel [Vv]ersion|内核版本)[:：]? {0,3}(\d{1,2}\.\d{1,3}\.\d{1,3}[\w.-]{0,40})")
 _MICROSOFT = re.compile(r"(?<![\d.])(\d{1,2}\.\d{1,3}\.\d{1,4}(?:[.-][\w.+-]{0,20})?-(?:M|m)icrosoft[\w-]{0,24})")
+_WORDS = ("wsl", "windows subsystem", "/mnt/c/", "microsoft", "lxss")
 _NAMED = re.compile(
     r"(?i)(?<![\w.])wsl ?(1|2)?(?![\w.])|windows subsystem for linux|/usr/lib/wsl|/mnt/c/|microsoft-standard|lxss"
 )
@@ -20,17 +22,27 @@ _NAMED = re.compile(
 
 def sniff(text: str) -> bool:
     """Tell whether the report speaks of WSL."""
+    if "STATE" in text and _TABLE.search(text):
+        return True
+    told = _speaking(text)
+    return _NAMED.search(told) is not None or _MICROSOFT.search(told) is not None
+
+
+def _speaking(text: str) -> str:
+    """Give the lines that can speak of WSL, which are few in a long text."""
     low = text.lower()
-    if not any(word in low for word in ("wsl", "windows subsystem", "/mnt/c/", "microsoft", "lxss")):
-        return False
-    return _NAMED.search(text) is not None or _MICROSOFT.search(text) is not None
+    if not any(word in low for word in _WORDS):
+        return ""
+    lines = text.split("\n")
+    return "\n".join([line for line in lines if any(word in line.lower() for word in _WORDS)])
 
 
 def read(text: str) -> Snapshot:
     """Read which WSL it is: by the kernel, by the list of distributions, by the words."""
-    kernel = _MICROSOFT.search(text) or _KERNEL.search(text)
+    told = _speaking(text)
+    kernel = _MICROSOFT.search(told) or _KERNEL.search(text)
     listed = _LIST.search(text)
-    words = [found[1] for found in _NAMED.finditer(text)]
+    words = [found[1] for found in _NAMED.finditer(told)]
     version = 0
     if kernel:
         version = 1 if kernel[1].startswith("4.4.") else 2

@@ -24,6 +24,12 @@ def templates_folder() -> str:
     raise FileNotFoundError(2, "envdoctor was installed without its templates", package)
 
 
+def source(template: str) -> str:
+    """Read a file of the templates as it stands."""
+    with open(os.path.join(templates_folder(), template), encoding="utf-8") as file:
+        return file.read()
+
+
 def engine() -> jinja2.Environment:
     """Make the engine: a name that a template misspells is an error, and every text is quoted by a filter's name."""
     import jinja2  # 25 ms; only commands that write files need it
@@ -39,7 +45,9 @@ def engine() -> jinja2.Environment:
     environment.filters.update(
         q=quoting.shell,
         ps=quoting.powershell,
+        ps_text=quoting.powershell_text,
         yaml=quoting.yaml,
+        json=quoting.json_text,
         docker_label=quoting.docker_label,
         comment=quoting.comment,
         md=quoting.markdown,

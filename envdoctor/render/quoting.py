@@ -10,6 +10,7 @@ import textwrap
 _WIDTH = 110
 # What a Dockerfile's FROM and a requirement's version are made of; neither format has a way to quote.
 _IMAGE = re.compile(r"[A-Za-z0-9][\w./:@-]*")
+_ADDRESS = re.compile(r"https?://[\w.:/-]+", re.ASCII)
 _MARKDOWN = re.compile(r"[\\`*\[\]<|]")
 # What opens a heading, a list, a quotation, a fence or a rule at the beginning of a line.
 _MARKDOWN_BLOCK = re.compile(r"^(\d+(?=[.)](?:\s|$)))?([#+>~=.)-])")
@@ -53,7 +54,16 @@ def powershell(text: object) -> str:
     ("'it''s'", 'torch==2.7.1+cu118')
     """
     word = str(text)
-    return word if _POWERSHELL_SAFE.fullmatch(word) else "'" + word.replace("'", "''") + "'"
+    return word if _POWERSHELL_SAFE.fullmatch(word) else powershell_text(word)
+
+
+def powershell_text(text: object) -> str:
+    """Quote a text for PowerShell where a bare word would be a command.
+
+    >>> powershell_text("it's")
+    "'it''s'"
+    """
+    return "'" + str(text).replace("'", "''") + "'"
 
 
 def yaml(text: object) -> str:
@@ -66,6 +76,15 @@ def yaml(text: object) -> str:
     return "".join(
         c if c.isprintable() else f"\\U{ord(c):08x}" if ord(c) > 0xFFFF else f"\\u{ord(c):04x}" for c in quoted
     )
+
+
+def json_text(text: object) -> str:
+    r"""Give a JSON string of one printable line.
+
+    >>> json_text('a "b"\n\\c')
+    '"a \\"b\\" \\\\c"'
+    """
+    return json.dumps(plain(text), ensure_ascii=False)
 
 
 def docker_label(text: object) -> str:
@@ -102,6 +121,13 @@ def image(name: str) -> str:
     if not _IMAGE.fullmatch(name):
         raise ValueError(f"not the name of an image: {name!r}")
     return name
+
+
+def address(url: str) -> str:
+    """Give an address for a sed expression in a Dockerfile. Raises ValueError: it has more than plain characters."""
+    if not _ADDRESS.fullmatch(url):
+        raise ValueError(f"not a plain address: {url!r}")
+    return url
 
 
 def word(text: str) -> str:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from envdoctor import __version__
-from envdoctor.model.finding import Diagnosis
-from envdoctor.model.onboarding import Onboarding
+from envdoctor.model.finding import Diagnosis, Ignored
+from envdoctor.model.onboarding import BuiltImage, Made, Onboarding
 from envdoctor.model.outcome import Outcome
 from envdoctor.model.snapshot import SCHEMA_VERSION, Snapshot
 from envdoctor.model.stack import Conflict, Plan
@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 
     from envdoctor.knowledge.catalogue import Summary
     from envdoctor.knowledge.tables import Row
+    from envdoctor.model.difference import Difference
+    from envdoctor.model.estimate import Capacity, Estimate, Workload
+    from envdoctor.model.requirement import Checked
+    from envdoctor.model.run import Run
+    from envdoctor.rules.registry import Rule
 
 
 def diagnosis(machine: Snapshot, judged: Diagnosis) -> str:
@@ -29,13 +34,79 @@ def diagnosis(machine: Snapshot, judged: Diagnosis) -> str:
             "snapshot": machine,
             "findings": judged.findings,
             "not_checked": judged.not_checked,
+            "ignored": [_ignored(each) for each in judged.ignored],
             "summary": {
                 "errors": judged.count("error"),
                 "warnings": judged.count("warning"),
                 "notes": judged.count("note"),
+                "ignored": len(judged.ignored),
             },
         }
     )
+
+
+def _ignored(each: Ignored) -> dict[str, Any]:
+    finding = each.finding
+    return {
+        "id": finding.id,
+        "rule": finding.rule,
+        "severity": finding.severity,
+        "title": finding.title,
+        "reason": each.reason,
+        "source": each.source,
+        "supersedes": finding.supersedes,
+    }
+
+
+def run(done: Run, machine: Snapshot, judged: Diagnosis | None) -> str:
+    """Write how a program ended, what it held, and what explains its end; `findings` is empty where it ended well."""
+    return _pretty(
+        {
+            "schema_version": SCHEMA_VERSION,
+            "tool": {"name": "envdoctor", "version": __version__},
+            "run": done,
+            "findings": judged.findings if judged else (),
+            "problems": machine.problems,
+        }
+    )
+
+
+def checks(found: tuple[Checked, ...]) -> str:
+    """Write whether requirements are met."""
+    count = {state: sum(each.state == state for each in found) for state in ("ok", "not met", "unknown")}
+    return _pretty(
+        {
+            "schema_version": SCHEMA_VERSION,
+            "checks": found,
+            "summary": {"ok": count["ok"], "not_met": count["not met"], "unknown": count["unknown"]},
+        }
+    )
+
+
+def difference(found: Difference) -> str:
+    """Write what differs between two machines."""
+    return _pretty(
+        {
+            "schema_version": SCHEMA_VERSION,
+            "changes": found.changes,
+            "findings": {"came": found.came, "went": found.went, "stayed": found.stayed},
+            "summary": {
+                "changes": sum(not each.kind.startswith("now-") for each in found.changes),
+                "unknown": sum(each.kind.startswith("now-") for each in found.changes),
+                "came": len(found.came),
+                "went": len(found.went),
+                "stayed": len(found.stayed),
+            },
+        }
+    )
+
+
+def rules(every: tuple[Rule, ...]) -> str:
+    """Write what each rule is called and how severe its findings usually are."""
+    listed = [
+        {"id": r.id, "slug": r.slug, "severity": r.severity, "certainty": r.certainty, "title": r.title} for r in every
+    ]
+    return _pretty({"schema_version": SCHEMA_VERSION, "rules": listed})
 
 
 def snapshot(machine: Snapshot) -> str:
@@ -43,8 +114,14 @@ def snapshot(machine: Snapshot) -> str:
     return _pretty(machine)
 
 
-def plan(chosen: Plan, artifacts: tuple[str, ...]) -> str:
-    """Write a stack with its reasons and the files that were, or would be, written."""
+def plan(
+    chosen: Plan,
+    artifacts: tuple[str, ...],
+    wheelhouse: tuple[str, ...] = (),
+    made: Made | None = None,
+    image: BuiltImage | None = None,
+) -> str:
+    """Write a stack with its reasons and the files that were, or would be, written; wheels in a folder of their own."""
     return _pretty(
         {
             "schema_version": SCHEMA_VERSION,
@@ -53,6 +130,10 @@ def plan(chosen: Plan, artifacts: tuple[str, ...]) -> str:
             "request": chosen.request,
             "target": chosen.target,
             "artifacts": artifacts,
+            **({"mirror": chosen.mirror} if chosen.mirror else {}),
+            **({"wheelhouse": wheelhouse} if wheelhouse else {}),
+            **({"environment": made} if made else {}),
+            **({"image": image} if image else {}),
         }
     )
 
@@ -85,6 +166,39 @@ def onboarding(result: Onboarding) -> str:
             "not_checked": result.judged.not_checked,
         }
     )
+
+
+def estimate(found: Estimate) -> str:
+    """Write what a workload needs, whether it fits, and what would make it fit; bytes."""
+    memory = found.memory
+    return _pretty(
+        {
+            "schema_version": SCHEMA_VERSION,
+            "model": found.workload.model,
+            "parameters": memory.parameters,
+            "parts": memory.parts,
+            "allocated_bytes": memory.allocated_bytes,
+            "reserved_bytes": memory.reserved_bytes,
+            "device_bytes": {"low": found.device_bytes_low, "high": found.device_bytes_high},
+            "verdict": found.verdict,
+            "max_batch": found.max_batch,
+            "assumptions": found.assumptions,
+            "likely_device_bytes": found.device_bytes_likely,
+            "peak_in": memory.peak_in,
+            "flops": memory.flops,
+            "bytes_moved": memory.bytes_moved,
+            "workload": found.workload,
+            "device": {"name": found.device_name, "free_bytes": found.free_bytes},
+            "changes": found.changes,
+            "speeds": found.speeds,
+            "outlooks": found.outlooks,
+        }
+    )
+
+
+def capacities(workload: Workload, found: tuple[Capacity, ...]) -> str:
+    """Write the largest batch on each card."""
+    return _pretty({"schema_version": SCHEMA_VERSION, "workload": workload, "capacities": found})
 
 
 def tables(found: tuple[Summary, ...], today: date) -> str:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from envdoctor.model.outcome import Metrics, Outcome
+from envdoctor.model.outcome import Metrics, Outcome, Trial
 from envdoctor.report.quantities import size
 from envdoctor.report.text import Style
 
-_TITLES = {"cnn": "CNN (ResNet-18)", "gpt2": "GPT-2 (124M)"}
-_SPEEDS = {"cnn": "recognizing 224x224 images", "gpt2": "generating text, one at a time"}
+_TITLES = {
+    "cnn": "CNN (ResNet-18)",
+    "resnet18": "ResNet-18",
+    "resnet50": "ResNet-50",
+    "mobilenetv2": "MobileNetV2",
+    "gpt2": "GPT-2 (124M)",
+    "gpt2-medium": "GPT-2 medium (355M)",
+}
+_SPEEDS = {"images/s": "recognizing 224x224 images", "tokens/s": "generating text, one at a time"}
 _STATES = {
     "passed": "passed",
     "failed": "failed",
@@ -58,13 +65,24 @@ def _numbers(outcome: Outcome, metrics: Metrics) -> list[tuple[str, str]]:
             ("largest error", f"{metrics.max_abs_error:.2g} against the reference; {metrics.tolerance:.2g} is allowed")
         )
     if metrics.throughput is not None:
-        what = _SPEEDS.get(outcome.workload)
+        what = _SPEEDS.get(metrics.unit or "")
         rows.append(("speed", f"{metrics.throughput:.3g} {metrics.unit or ''}{f', {what}' if what else ''}"))
     if metrics.peak_memory_bytes is not None:
-        rows.append(("peak memory", f"{size(metrics.peak_memory_bytes)} {_kind_of_memory(outcome)}"))
+        predicted = metrics.predicted_memory_bytes
+        also = f"; {size(predicted)} were predicted" if predicted is not None else ""
+        rows.append(("peak memory", f"{size(metrics.peak_memory_bytes)} {_kind_of_memory(outcome)}{also}"))
+    rows += [("tried" if each.ran else "not tried", _tried(each)) for each in outcome.trials]
     if metrics.seconds is not None:
         rows.append(("took", f"{metrics.seconds:.0f} s"))
     return rows
+
+
+def _tried(trial: Trial) -> str:
+    if not trial.ran:
+        return f"{trial.name}: {trial.reason}"
+    return (
+        trial.name if trial.throughput is None else f"{trial.name}: {trial.throughput:.3g} {trial.unit or ''}".rstrip()
+    )
 
 
 def _as_published(outcome: Outcome) -> str:

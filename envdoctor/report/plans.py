@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import shlex
 
+from envdoctor.model.onboarding import BuiltImage, Made
 from envdoctor.model.stack import Conflict, Plan, Reason, Stack
+from envdoctor.report.quantities import size
 from envdoctor.report.text import Style
 
 
@@ -24,7 +26,10 @@ def plan(chosen: Plan, paths: tuple[str, ...], folder: str | None, style: Style)
         lines.append(style.wrap(f"oldest NVIDIA driver: {stack.min_driver.linux}{windows}", "  "))
     if stack.conda_note:
         lines.append(style.wrap(f"conda: {stack.conda_note}", "  "))
-    lines += ["", "install it with", f"  {shlex.join(stack.pip_command)}", ""]
+    lines += ["", "install it with", f"  {shlex.join(stack.pip_command)}"]
+    if stack.uv_command:
+        lines += ["or with uv", f"  {shlex.join(stack.uv_command)}"]
+    lines.append("")
     if stack.build_command:
         lines += [f"then, where nvcc of CUDA {stack.cuda} is,", f"  {shlex.join(stack.build_command)}", ""]
     if folder is None:
@@ -33,6 +38,39 @@ def plan(chosen: Plan, paths: tuple[str, ...], folder: str | None, style: Style)
         lines += [f"written to {folder}/", *(f"  {path}" for path in paths)]
         lines += ["", style.wrap(f"Next: read {folder}/README.md, or let `envdoctor onboard` do it all.")]
     return "\n".join(lines) + "\n"
+
+
+def wheelhouse(chosen: Plan, folder: str, paths: tuple[str, ...], style: Style) -> str:
+    """Write what was downloaded for a machine without network, and what to type there."""
+    wheels = [path for path in paths if path.endswith(".whl")]
+    script = next(path for path in paths if path.rpartition("/")[2].rpartition("\\")[2].startswith("install."))
+    typed = f"powershell -ExecutionPolicy Bypass -File {shlex.quote(script)}"
+    if chosen.target.os != "windows":
+        typed = shlex.join(("sh", script))
+    said = (
+        f"{len(wheels)} wheels are in {shlex.quote(folder)}. Copy the folder to the machine without network, then type"
+    )
+    built = f"\n{style.wrap('What is compiled there is not among them: ' + shlex.join(chosen.stack.build_command))}"
+    return f"\n{style.wrap(said)}\n  {typed}{built if chosen.stack.build_command else ''}\n"
+
+
+def made(environment: Made, style: Style) -> str:
+    """Say where an environment is, how it is entered, and how it is proved."""
+    path = shlex.quote(environment.path)
+    enter = f"conda activate {path}" if environment.manager == "conda" else f". {path}/bin/activate"
+    conda = ", ".join(f"{name} {match}" for name, match in environment.stack.conda_packages.items())
+    what = conda if environment.manager == "conda" else title(environment.stack)
+    lines = [style.paint(style.wrap(f"made with {environment.manager}: {what}"), "bold"), f"  {enter}"]
+    return "\n".join([*lines, "prove it with", f"  envdoctor verify --python {shlex.quote(environment.python)}"]) + "\n"
+
+
+def image(built: BuiltImage, style: Style) -> str:
+    """Say which image was built, on what, and how it is proved."""
+    tag = shlex.quote(built.tag)
+    lines = [style.paint(f"built {built.tag}: {size(built.size_bytes)} in {built.seconds:.0f} s", "bold")]
+    if built.base:
+        lines.append(style.wrap(f"its base by digest, for --build-arg BASE=…: {built.base}", "  "))
+    return "\n".join([*lines, "prove it with", f"  envdoctor verify --image {tag}"]) + "\n"
 
 
 def reasons(given: tuple[Reason, ...], style: Style) -> list[str]:
@@ -52,4 +90,10 @@ def conflict(found: Conflict, style: Style) -> str:
         lines += ["", "what does fit"]
         for stack in found.alternatives:
             lines += [f"  - {title(stack)}", f"      {shlex.join(stack.pip_command)}"]
+    if found.ways:
+        lines += ["", "what else can be done"]
+        for way in found.ways:
+            page = f" [{way.page}]" if way.page else ""
+            lines.append(style.wrap(f"{way.summary} ({way.effect}){page}", "    ", "  - "))
+            lines += [f"      {shlex.join(command)}" for command in way.commands]
     return "\n".join(lines) + "\n"

@@ -17,3 +17,12 @@ def size(count: int | None) -> str:
             break
         amount /= 1024
     return f"{amount:.3g} {unit}" if amount < 999.5 else f"{amount:.0f} {unit}"
+
+
+def figures(amount: float) -> str:
+    """Write a number with three figures, a large one whole.
+
+    >>> figures(0.01234), figures(27.71), figures(3291.4)
+    ('0.0123', '27.7', '3,291')
+    """
+    return f"{amount:.3g}" if amount < 999.5 else f"{amount:,.0f}"

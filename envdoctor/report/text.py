@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import shlex
 import textwrap
+from typing import TYPE_CHECKING
 
 from envdoctor import __version__
-from envdoctor.model.finding import Diagnosis, Finding, Fix
-from envdoctor.model.snapshot import Snapshot
+from envdoctor.model.finding import Diagnosis, Finding, Fix, Ignored
+from envdoctor.model.snapshot import Evidence, Snapshot
 from envdoctor.report.areas import areas
+
+if TYPE_CHECKING:
+    from envdoctor.rules.registry import Rule
 
 _MARKS = {"good": "+", "absent": "-", "unknown": "?"}
 _COLOURS = {"error": "31", "warning": "33", "note": "36", "good": "32", "absent": "2", "unknown": "35", "bold": "1"}
@@ -54,10 +58,14 @@ def diagnosis(machine: Snapshot, judged: Diagnosis, style: Style) -> str:
     for area in areas(machine):
         mark = style.paint(_MARKS[area.state], area.state)
         lines.append(style.wrap(area.text, " " * 14, f"{mark} {area.name:<11} "))
-    for finding in judged.findings:
-        lines += ["", *_finding(finding, style)]
+    lines += findings(judged, style)
     lines += ["", *_ending(judged, style)]
     return "\n".join(lines) + "\n"
+
+
+def findings(judged: Diagnosis, style: Style) -> list[str]:
+    """Give the lines of every finding, an empty one before each."""
+    return [line for each in judged.findings for line in ("", *_finding(each, style))]
 
 
 def _finding(finding: Finding, style: Style) -> list[str]:
@@ -67,13 +75,16 @@ def _finding(finding: Finding, style: Style) -> list[str]:
     first, *rest = textwrap.wrap(finding.title + sure, style.width - plain - 1, break_long_words=False) or [""]
     lines = [f"{head} {style.paint(first, 'bold')}", *(" " * (plain + 1) + style.paint(r, "bold") for r in rest)]
     lines.append(style.wrap(finding.detail, "  "))
-    lines += [
-        style.wrap(f"{fact.fact} = {fact.value} ({fact.source})", " " * 9, "  found: ") for fact in finding.evidence
-    ]
+    lines += [style.wrap(f"{_shown(fact)} ({fact.source})", " " * 9, "  found: ") for fact in finding.evidence]
     for fix in finding.fixes:
         lines += _fix(fix, style)
     lines.append(style.wrap(f"envdoctor explain {finding.id}", " " * 9, "  more:  "))
     return lines
+
+
+def _shown(fact: Evidence) -> str:
+    """Show a fact by its path and value, and a pasted line as it stands: its place says more than its number here."""
+    return f"“{fact.value}”" if fact.fact.startswith(("problems[", "declared[")) else f"{fact.fact} = {fact.value}"
 
 
 def _fix(fix: Fix, style: Style) -> list[str]:
@@ -101,7 +112,7 @@ def _ending(judged: Diagnosis, style: Style) -> list[str]:
         )
         if count
     ]
-    lines = []
+    lines = [_ignored(each, style) for each in judged.ignored]
     if judged.not_checked:
         ids = sorted({each.id for each in judged.not_checked})
         reasons = sorted({each.because for each in judged.not_checked})
@@ -115,8 +126,24 @@ def _ending(judged: Diagnosis, style: Style) -> list[str]:
     elif judged.count("warning"):
         lines.append(style.paint(f"{', '.join(counts)}. If everything works for you, they can wait.", "bold"))
     else:
-        lines.append(style.paint(f"Nothing to fix{f' ({counts[0]})' if counts else ''}.", "good"))
+        counts += [f"{len(judged.ignored)} ignored"] if judged.ignored else []
+        also = f" ({', '.join(counts)})" if counts else ""
+        lines.append(style.paint(f"Nothing to fix{also}.", "good"))
     return lines
+
+
+def _ignored(each: Ignored, style: Style) -> str:
+    finding = each.finding
+    explains = f" It explains {', '.join(finding.supersedes)}." if finding.supersedes else ""
+    why = f": {each.reason}" if each.reason else ""
+    title = f"{finding.severity}[{finding.id}] {finding.title}.{explains}"
+    return style.wrap(f"{title} Ignored by {each.source}{why}", "    ", "  ignored: ")
+
+
+def rules(every: tuple[Rule, ...]) -> str:
+    """List rules, a line each: code, severity, slug, title."""
+    widest = max(len(each.slug) for each in every)
+    return "".join(f"{each.id:<9} {each.severity:<8} {each.slug:<{widest}} {each.title}\n" for each in every)
 
 
 def page(code: str, title: str, body: str, facts: dict[str, str], sources: tuple[str, ...], style: Style) -> str:

@@ -34,8 +34,8 @@ class Rejected(Record):
 def goal_of(request: Request, target: Target) -> Kind:
     """Tell what the stack should compute on.
 
-    `auto` takes the GPU at hand: NVIDIA before AMD before Apple. A driver without a named GPU counts as an NVIDIA GPU
-    of unknown model, since somebody described a machine by its driver. An Intel GPU gets the CPU stack.
+    `auto` takes the GPU at hand: NVIDIA before AMD before Intel, and Apple's. A driver without a named GPU counts as an
+    NVIDIA GPU of unknown model, since somebody described a machine by its driver.
     """
     vendors = {gpu.vendor for gpu in target.gpus}
     if target.os == "macos":
@@ -45,7 +45,9 @@ def goal_of(request: Request, target: Target) -> Kind:
         return "cpu" if request.cuda == "cpu" else "cuda"
     if "nvidia" in vendors or (not vendors and target.driver):
         return "cuda"
-    return "rocm" if "amd" in vendors and target.os == "linux" else "cpu"
+    if "amd" in vendors and target.os == "linux":
+        return "rocm"
+    return "xpu" if "intel" in vendors else "cpu"
 
 
 def judge(request: Request, target: Target, facts: Knowledge) -> tuple[tuple[Candidate, ...], tuple[Rejected, ...]]:

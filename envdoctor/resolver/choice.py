@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from envdoctor.knowledge.builds import Candidate, card_name, gpus_of
-from envdoctor.knowledge.fit import driver_floor, driver_side
+from msgspec.structs import replace
+
+from envdoctor.knowledge.builds import XPU_GUIDE, Candidate, card_name, gpus_of
 from envdoctor.knowledge.load import Knowledge
-from envdoctor.knowledge.ranking import best, covers
+from envdoctor.knowledge.ranking import best
 from envdoctor.model.stack import Conflict, Plan, Reason, Request, Target
-from envdoctor.model.version import major, numbers
+from envdoctor.model.version import numbers
 from envdoctor.resolver.candidates import Rejected, goal_of, judge
+from envdoctor.resolver.conda import conda_for_gpus
 from envdoctor.resolver.conflict import conflict, minimal, why_none
+from envdoctor.resolver.drivers import why_cuda
+from envdoctor.resolver.jetson import jetson_ways
 from envdoctor.resolver.stacks import build_stack
 
-_XPU = "https://download.pytorch.org/whl/xpu"
 _MPS = "https://developer.apple.com/metal/pytorch/"
-_MINOR = "https://docs.nvidia.com/deploy/cuda-compatibility/minor-version-compatibility.html"
-_UV = "https://github.com/astral-sh/uv/pull/17380"
 
 
 def resolve(request: Request, target: Target, facts: Knowledge) -> Plan | Conflict:
@@ -25,19 +26,34 @@ def resolve(request: Request, target: Target, facts: Knowledge) -> Plan | Confli
 
     Only builds that are in the tables are ever chosen. The same arguments give the same answer.
     """
-    if request.framework != "torch":
+    if request.framework == "torch":
+        found = _torch(request, target, facts)
+    else:
         from envdoctor.resolver import plain
 
-        return plain.resolve(request, target, facts)
+        found = plain.resolve(request, target, facts)
+    return found if isinstance(found, Plan) else _with_ways(found, request, target, facts)
+
+
+def _with_ways(found: Conflict, request: Request, target: Target, facts: Knowledge) -> Conflict:
+    from envdoctor.resolver.forward import forward
+
+    offered = forward(request, target, facts, resolve)
+    ways = (*jetson_ways(request, target, facts), *offered.ways)
+    return replace(found, reasons=(*found.reasons, *offered.reasons), ways=ways)
+
+
+def _torch(request: Request, target: Target, facts: Knowledge) -> Plan | Conflict:
     fitting, rejected = judge(request, target, facts)
     chosen = best(fitting, target, facts)
-    if chosen is None:
+    # A Jetson module computes with NVIDIA's own builds; the processor's, chosen in silence, would be no answer.
+    if chosen is None or (chosen.build.kind == "cpu" and jetson_ways(request, target, facts)):
         return conflict(request, target, facts, rejected)
     built = build_stack(chosen, request, target, facts)
     reasons = (
         *_why_device(chosen, rejected, request, target, facts),
         *_why_release(chosen, fitting, rejected, request, facts),
-        *_why_cuda(chosen, target, facts),
+        *why_cuda(chosen.build.cuda, target, facts),
         *_why_code(chosen, target),
         *(Reason(choice="not certain", because=doubt) for doubt in chosen.doubts),
         *built.reasons,
@@ -62,6 +78,10 @@ def _why_device(
         accelerated = tuple(each for each in rejected if each.build.kind == goal)
         yield Reason(choice="the CPU build", because="no GPU build that fits this machine is published")
         yield from why_none(accelerated, minimal(accelerated), request, facts)
+        elsewhere = conda_for_gpus(target, facts) if goal == "cuda" else None
+        if elsewhere:
+            yield elsewhere
+        yield from _one_at_a_time(request, target, facts)
     elif kind == "rocm":
         yield Reason(
             choice=chosen.build.tag,
@@ -69,6 +89,11 @@ def _why_device(
             "ROCm's own kernel driver is needed",
             source=next(row.source for row in facts.rocm_indexes if row.tag == chosen.build.tag),
         )
+    elif kind == "xpu":
+        because = (
+            "it is built for Intel GPUs (Arc and Data Center GPU Max); Intel's own driver is needed, in a container too"
+        )
+        yield Reason(choice="xpu", because=because, source=XPU_GUIDE)
     elif kind == "mps":
         yield Reason(choice="the macOS build", because="the plain wheel uses Apple's GPU through MPS", source=_MPS)
     elif kind == "cpu":
@@ -77,11 +102,22 @@ def _why_device(
         yield Reason(choice="NVIDIA before AMD", because="one build serves one vendor; the AMD GPU stays unused")
 
 
+def _one_at_a_time(request: Request, target: Target, facts: Knowledge) -> Iterator[Reason]:
+    """Say what each card of a mixed machine runs by itself, where no build serves them all."""
+    gpus = tuple(dict.fromkeys(gpus_of(target, "nvidia")))
+    for gpu in gpus if len(gpus) > 1 else ():
+        found = _torch(request, replace(target, gpus=(gpu,)), facts)
+        if isinstance(found, Plan) and found.stack.cuda:
+            stack = found.stack
+            because = (
+                f"torch {stack.framework_version}+{stack.variant} runs on it: name that card alone with --gpu, and "
+                "keep the others out with CUDA_VISIBLE_DEVICES"
+            )
+            yield Reason(choice=f"{card_name(gpu)} by itself", because=because)
+
+
 def _why_cpu(target: Target, vendors: set[str]) -> Iterator[Reason]:
-    if "intel" in vendors:
-        because = f"PyTorch's builds for Intel GPUs are on an index of their own, {_XPU}, and were not verified here"
-        yield Reason(choice="the CPU build", because=because, source=_UV)
-    elif "amd" in vendors:
+    if "amd" in vendors:
         because = f"PyTorch's ROCm builds are for Linux, and this is {target.os}"
         yield Reason(choice="the CPU build", because=because)
     else:
@@ -109,34 +145,11 @@ def _why_release(
             because += f" and is certain; {row.version} is not: {skipped.doubts[0]}"
         elif objection:
             because += f"; {row.version} does not: {objection.because}"
+        elif kind == "xpu":
+            because += f"; whether {row.version} and later have a build for Intel GPUs was not read"
         yield Reason(choice=name, because=because, source=release.source)
     if not newer:
         yield Reason(choice=name, because="the newest release", source=release.source)
-
-
-def _why_cuda(chosen: Candidate, target: Target, facts: Knowledge) -> Iterator[Reason]:
-    cuda = chosen.build.cuda
-    if cuda is None:
-        return
-    side = driver_side(target.os)
-    floor, family = driver_floor(facts, cuda, target.os), facts.cuda_family(cuda)
-    source = family.source if family else None
-    whose = "Windows driver" if side == "windows" else "driver"
-    if target.driver is None:
-        because = f"it needs a {whose} of {floor} or newer" if floor else "which driver it needs is not known"
-    elif covers(chosen, target, facts):
-        because = f"{whose} {target.driver} offers CUDA {facts.driver_cuda(target.driver)}, which covers it"
-    else:
-        because = (
-            f"{whose} {target.driver} offers CUDA {facts.driver_cuda(target.driver)}, and runs it by minor-version "
-            f"compatibility: it is newer than {floor}, the floor of CUDA {major(cuda)}.x"
-            if target.driver != floor
-            else f"{whose} {target.driver} is the very floor of CUDA {major(cuda)}.x"
-        )
-        source = _MINOR
-    if side == "windows" and family and family.windows_doubt:
-        because += f" ({family.windows_doubt})"
-    yield Reason(choice=f"CUDA {cuda}", because=because, source=source)
 
 
 def _why_code(chosen: Candidate, target: Target) -> Iterator[Reason]:

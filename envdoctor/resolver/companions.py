@@ -184,7 +184,7 @@ def _transformers(setting: _Setting, facts: Knowledge) -> Pick | str:
 
 
 def _bitsandbytes(setting: _Setting, facts: Knowledge) -> Pick | str:
-    if setting.build.kind == "rocm":
+    if setting.build.kind in ("rocm", "xpu"):
         return f"what bitsandbytes has for {setting.build.tag} is not in the tables"
     problem = ""
     for row in facts.bitsandbytes_releases:

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from envdoctor.knowledge.builds import Candidate, gpus_of
-from envdoctor.knowledge.fit import code_serves, driver_runs
+from envdoctor.knowledge.fit import code_serves, driver_knows, driver_runs
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.knowledge.tables import CondaBuild, CondaCuda, TorchRelease
-from envdoctor.model.stack import Request, Target
+from envdoctor.model.stack import Reason, Request, Target
 from envdoctor.model.version import at_least, compare, minor, numbers
 from envdoctor.resolver.candidates import wants_cuda, wants_version
 
@@ -40,6 +40,8 @@ def conda_stack(
     build = candidate.build
     if build.kind == "rocm":
         return CondaStack({}, f"conda-forge has no ROCm builds of pytorch; {EMPTY_NOTE}.")
+    if build.kind == "xpu":
+        return CondaStack({}, f"conda-forge's builds for Intel GPUs are not in the tables; {EMPTY_NOTE}.")
     if build.kind == "cuda" and target.arch == "aarch64":
         return CondaStack({}, f"conda-forge's CUDA builds for aarch64 are not in the tables; {EMPTY_NOTE}.")
     chosen = max(
@@ -51,6 +53,27 @@ def conda_stack(
         source = facts.conda_builds[0].source
         return CondaStack({}, f"conda-forge has no {what} for this target ({source}); {EMPTY_NOTE}.")
     return _packages(chosen, candidate, python, numpy, target, facts)
+
+
+def conda_for_gpus(target: Target, facts: Knowledge) -> Reason | None:
+    """Name the newest build of conda-forge that runs on every NVIDIA GPU of a machine; None: it has none.
+
+    Its builds hold code for more generations than pip's, so that it may serve a mixed machine which no wheel does.
+    """
+    known = [gpu.capability for gpu in gpus_of(target, "nvidia")]
+    if target.arch != "x86_64" or target.os == "macos" or not all(known):
+        return None
+    if target.driver and not all(driver_knows(facts, target.driver, each or "") for each in known):
+        return None
+    for row in facts.conda_builds:
+        for build in reversed(_builds_for(row, target)):
+            if _runs(build, target, facts):
+                because = (
+                    f"its pytorch {row.pytorch} is built with CUDA {build.cuda} and has code for all these GPUs: "
+                    f"conda install -c conda-forge pytorch-gpu={row.pytorch} cuda-version={build.cuda}"
+                )
+                return Reason(choice="conda-forge", because=because, source=row.source)
+    return None
 
 
 def _choices(candidate: Candidate, request: Request, target: Target, facts: Knowledge) -> Iterator[_Choice]:
@@ -79,6 +102,8 @@ def _builds_for(row: CondaBuild, target: Target) -> tuple[CondaCuda, ...]:
 
 def _runs(build: CondaCuda, target: Target, facts: Knowledge) -> bool:
     if target.driver and driver_runs(facts, build.cuda, target.driver, target.os) is False:
+        return False
+    if target.glibc and build.glibc and not at_least(target.glibc, build.glibc):
         return False
     return all(
         build.sm is not None
@@ -123,12 +148,10 @@ def _packages(
         )
     if choice.cuda and choice.cuda != candidate.build.cuda:
         notes.append(f"conda-forge builds it with CUDA {choice.cuda}, not {candidate.build.cuda}")
-    packages = {"python": _python(python, release, notes), "pytorch": f"{version}.*"}
+    packages = {"python": _python(python, release, notes), "pytorch": f"{version}={_selector(choice.cuda)}"}
     if choice.cuda:
         packages["pytorch-gpu"] = f"{version}.*"
-        packages["cuda-version"] = choice.cuda
-    elif target.os != "macos":
-        packages["pytorch-cpu"] = f"{version}.*"
+        packages.update(_cuda_packages(choice.cuda))
     packages["numpy"] = numpy if release.numpy2 else "<2"
     dropped = _cudnn_limit(choice, target, facts)
     if dropped:
@@ -136,6 +159,20 @@ def _packages(
         notes.append(f"cuDNN stays below {dropped}, the first that no longer serves a GPU of this machine")
     note = "; ".join(notes)
     return CondaStack(packages, f"{note[:1].upper()}{note[1:]} ({choice.row.source})." if note else None)
+
+
+def _selector(cuda: str | None) -> str:
+    """Match conda-forge's build strings for one CUDA: cuda129_mkl_py312_h1234567_300, cpu_generic_py312_h1234567_0.
+
+    Without it a host where no driver answers gets the CPU build, and one with a driver a CUDA build for the CPU's.
+    """
+    return f"cuda{cuda.replace('.', '')}*" if cuda else "cpu*"
+
+
+def _cuda_packages(cuda: str) -> dict[str, str]:
+    """Pin CUDA: up to 11.8 it is one package, cudatoolkit; from 11.8 on builds ask for cuda-version."""
+    packages = {"cudatoolkit": cuda} if not at_least(cuda, "12") else {}
+    return {**packages, "cuda-version": cuda} if at_least(cuda, "11.8") else packages
 
 
 def _python(python: str, release: TorchRelease, notes: list[str]) -> str:

@@ -154,6 +154,8 @@ def _alternatives(
             found += _on_cpu(request, target, facts)
         if found:
             break
+    if not wishes and goal_of(request, target) != "cpu":
+        found = _on_cpu(request, target, facts)
     unique = {(stack.framework_version, stack.variant, stack.python): stack for stack in reversed(found)}
     return tuple(reversed(unique.values()))[:SHOWN]
 

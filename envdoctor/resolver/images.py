@@ -11,7 +11,7 @@ from envdoctor.knowledge.tables import CudaImage, Ubuntu
 from envdoctor.model.stack import Reason
 from envdoctor.model.version import at_least, minor, numbers
 
-_LAYERS = "https://www.alibabacloud.com/help/doc-detail/2850550.html"
+_FLAVOURS = "https://hub.docker.com/r/nvidia/cuda"
 PYTHON_IMAGES = "https://hub.docker.com/_/python"
 
 
@@ -45,7 +45,7 @@ def image_for(build: Build, python: str, arch: str, facts: Knowledge) -> tuple[s
     because += f"Python {ubuntu.python}"
     if ubuntu.python != python:
         because += f", not {python}: no image of CUDA {build.cuda} brings that one, so the Dockerfile's Python differs"
-    return image.tag, ubuntu.python, Reason(choice=image.tag, because=because, source=_LAYERS)
+    return image.tag, ubuntu.python, Reason(choice=image.tag, because=because, source=_FLAVOURS)
 
 
 def slim(python: str) -> str:
@@ -70,6 +70,7 @@ def _why_slim(build: Build, bases: tuple[_Base, ...]) -> str:
     return {
         "cuda": f"no nvidia/cuda image of CUDA {build.cuda} is known; {carries}",
         "rocm": "the wheel carries ROCm's libraries, and the host has the kernel driver",
+        "xpu": "the wheel carries the SYCL runtime; Intel's compute runtime must be added to the image to use the GPU",
     }.get(build.kind, "without CUDA a plain Python image is enough")
 
 

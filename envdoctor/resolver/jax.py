@@ -35,8 +35,11 @@ def _cuda(row: JaxRelease, cuda: str, extra: JaxCuda, request: Request, target: 
     traits = Traits(
         name=f"JAX {row.version} for CUDA {cuda}", source=row.source, glibc=None, pythons=_pythons(row), cuda=cuda
     )
-    packages = {f"jax[cuda{cuda}]": row.version, "jaxlib": row.version}
+    packages = {f"jax[cuda{cuda}]": row.version, "jaxlib": extra.jaxlib or row.version}
     reasons = []
+    if extra.jaxlib:
+        because = f"the extra of JAX {row.version} asks for that one"
+        reasons.append(Reason(choice=f"jaxlib {extra.jaxlib}", because=because, source=row.source))
     ceiling = cudnn_ceiling(target, facts)
     doubts = [*unknown_gpus(target, facts), *_shared_doubts(row, target)]
     if ceiling and at_least(ceiling[0], "9"):

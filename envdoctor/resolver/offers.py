@@ -10,6 +10,7 @@ from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.stack import Conflict, Plan, Reason, Request
 from envdoctor.model.version import local, public
 from envdoctor.resolver.choice import resolve
+from envdoctor.resolver.commands import with_commands
 
 _COMPANIONS = ("torchvision", "torchaudio")
 
@@ -20,7 +21,7 @@ def trimmed(plan: Plan, offered: Mapping[str, tuple[str, ...]]) -> Plan | None:
     `offered` maps a package to the versions its index has, with their local tags.
     """
     packages = plan.stack.packages
-    if packages[plan.stack.framework] not in offered.get(plan.stack.framework, ()):
+    if packages[plan.stack.distribution] not in offered.get(plan.stack.distribution, ()):
         return None
     lacking = [name for name in _COMPANIONS if name in packages and packages[name] not in offered.get(name, ())]
     return _without(plan, lacking, "its index does not offer the matching build") if lacking else plan
@@ -33,6 +34,8 @@ def alternatives(plan: Plan, facts: Knowledge, offered: Mapping[str, tuple[str, 
     works on the processor, only it is gigabytes larger.
     """
     found: list[tuple[bool, Plan]] = []
+    if plan.stack.framework != "torch":
+        return ()  # the others come from the person's own index in the first place
     for version in offered.get(plan.stack.framework, ()):
         variant = local(version) or _untagged(plan, facts, version)
         if variant is None:
@@ -90,7 +93,10 @@ def _without(plan: Plan, names: list[str], because: str) -> Plan:
 
 
 def _changed(plan: Plan, *, packages: dict[str, str], index_url: str | None, reasons: tuple[Reason, ...]) -> Plan:
-    where = ("--index-url", index_url) if index_url else ()
-    stack = replace(plan.stack, packages=packages, index_url=index_url)
-    stack = replace(stack, pip_command=("pip", "install", *stack.requirements, *where))
+    before = plan.stack
+    stack = with_commands(
+        replace(before, packages=packages, index_url=index_url),
+        beside=index_url is not None and "--extra-index-url" in before.pip_command,
+        mirror=plan.mirror.pip if plan.mirror else None,
+    )
     return replace(plan, stack=stack, reasons=reasons)

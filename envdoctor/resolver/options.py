@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Literal
 
-from envdoctor.knowledge.builds import Objection, card_name, gpus_of
+from envdoctor.knowledge.builds import Objection, card_name, gpus_of, pythons_among
 from envdoctor.knowledge.fit import driver_floor, driver_knows, driver_runs, driver_side
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.knowledge.tables import Architecture
 from envdoctor.model import Record
 from envdoctor.model.stack import FrameworkName, Reason, Request, Target, TargetGpu
-from envdoctor.model.version import at_least, compare, major, minor, numbers
+from envdoctor.model.version import at_least, compare, major, numbers
 from envdoctor.resolver.candidates import wants_version
 
 NAMES = {"torch": "torch", "tensorflow": "TensorFlow", "jax": "JAX"}
@@ -64,7 +64,7 @@ def against(version: str, traits: Traits, request: Request, target: Target, fact
         wish = f"version {request.framework_version} was asked for"
         yield Objection(constraint="version", because=wish)
     yield from _libc(traits, target)
-    if not pythons_here(traits.pythons, request, target):
+    if not pythons_among(traits.pythons, target, request.python):
         have = f"Python {traits.pythons[0]} to {traits.pythons[-1]}" if traits.pythons else "Pythons that were not read"
         yield Objection(
             constraint="python",
@@ -75,16 +75,6 @@ def against(version: str, traits: Traits, request: Request, target: Target, fact
         yield from _driver(traits.cuda, target, facts)
         for gpu in gpus_of(target, "nvidia"):
             yield from _generation(traits, gpu, target, facts)
-
-
-def pythons_here(pythons: Iterable[str], request: Request, target: Target) -> tuple[str, ...]:
-    """Keep the Pythons that were asked for, or that can be had."""
-    return tuple(
-        each
-        for each in pythons
-        if (request.python is None or minor(request.python) == each)
-        and (target.pythons is None or each in [minor(one) for one in target.pythons])
-    )
 
 
 def _libc(traits: Traits, target: Target) -> Iterator[Objection]:

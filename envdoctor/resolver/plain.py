@@ -7,17 +7,17 @@ from itertools import combinations
 
 from msgspec.structs import replace
 
-from envdoctor.knowledge.builds import Constraint, gpus_of
-from envdoctor.knowledge.fit import driver_compiles, driver_floor, driver_side
+from envdoctor.knowledge.builds import Constraint, gpus_of, pythons_among
+from envdoctor.knowledge.fit import driver_compiles
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.stack import Conflict, Plan, Reason, Request, Stack, Target
-from envdoctor.model.version import major, numbers
+from envdoctor.model.version import numbers
 from envdoctor.resolver import jax, tensorflow
 from envdoctor.resolver.conflict import SHOWN, minimal, name_of, said
-from envdoctor.resolver.options import NAMES, Option, pythons_here
+from envdoctor.resolver.drivers import why_cuda
+from envdoctor.resolver.options import NAMES, Option
 from envdoctor.resolver.plain_stacks import build_stack
 
-_MINOR = "https://docs.nvidia.com/deploy/cuda-compatibility/minor-version-compatibility.html"
 _Rank = tuple[int, int, bool, bool, tuple[int, ...], bool, tuple[int, ...]]
 
 
@@ -36,7 +36,7 @@ def resolve(request: Request, target: Target, facts: Knowledge) -> Plan | Confli
         reasons=(
             *_why_device(chosen, judged, request, target),
             *_why_release(chosen, judged, request),
-            *_why_cuda(chosen, target, facts),
+            *why_cuda(chosen.cuda, target, facts),
             *(Reason(choice="not certain", because=doubt) for doubt in dict.fromkeys(chosen.doubts)),
             *reasons,
         ),
@@ -143,28 +143,6 @@ def _why_release(chosen: Option, judged: tuple[Option, ...], request: Request) -
     yield Reason(choice=name, because=because, source=chosen.source)
 
 
-def _why_cuda(chosen: Option, target: Target, facts: Knowledge) -> Iterator[Reason]:
-    if chosen.cuda is None:
-        return
-    side = driver_side(target.os)
-    floor, family = driver_floor(facts, chosen.cuda, target.os), facts.cuda_family(chosen.cuda)
-    source = family.source if family else None
-    whose = "Windows driver" if side == "windows" else "driver"
-    if target.driver is None:
-        because = f"it needs a {whose} of {floor} or newer" if floor else "which driver it needs is not known"
-    elif driver_compiles(facts, chosen.cuda, target.driver):
-        because = f"{whose} {target.driver} offers CUDA {facts.driver_cuda(target.driver)}, which covers it"
-    else:
-        source = _MINOR
-        because = (
-            f"{whose} {target.driver} offers CUDA {facts.driver_cuda(target.driver)}, and runs it by minor-version "
-            f"compatibility: the floor of CUDA {major(chosen.cuda)}.x is {floor}"
-        )
-    if side == "windows" and family and family.windows_doubt:
-        because += f" ({family.windows_doubt})"
-    yield Reason(choice=f"CUDA {chosen.cuda}", because=because, source=source)
-
-
 def _conflict(request: Request, target: Target, facts: Knowledge, judged: tuple[Option, ...]) -> Conflict:
     constraints = minimal(judged)
     names = [name_of(constraint, request, target) for constraint in constraints]
@@ -238,7 +216,7 @@ def _nearest(wish: Request, request: Request, target: Target, facts: Knowledge) 
     best = max(fitting, key=lambda each: (-_far(each.version, request), *_rank(each, wish, target, facts)))
     if request.python and wish.python is None:
         wanted = numbers(request.python)[1]
-        pythons = pythons_here(best.pythons, wish, target)
+        pythons = pythons_among(best.pythons, target)
         best = replace(best, pythons=(min(pythons, key=lambda each: abs(numbers(each)[1] - wanted)),))
     return [build_stack(best, wish, target, facts)[0]]
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from msgspec.structs import replace
-
-from envdoctor.knowledge.builds import gpus_of
+from envdoctor.knowledge.builds import pythons_among
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.knowledge.tables import CudaImage, Ubuntu
-from envdoctor.model.stack import MinDriver, Reason, Request, Stack, Target
+from envdoctor.model.stack import Reason, Request, Stack, Target
 from envdoctor.model.version import at_least, compare, major, numbers
+from envdoctor.resolver.commands import with_commands
+from envdoctor.resolver.drivers import min_driver
 from envdoctor.resolver.images import PYTHON_IMAGES, slim
-from envdoctor.resolver.options import NAMES, Option, pythons_here, specifier
+from envdoctor.resolver.options import NAMES, Option, specifier
 from envdoctor.resolver.tensorflow import PIP_PAGE, numpy_one
 
 _NUMPY_TF = "https://github.com/tensorflow/tensorflow/releases/tag/v2.18.0"
@@ -37,13 +37,13 @@ def build_stack(option: Option, request: Request, target: Target, facts: Knowled
         pip_command=(),
         base_image=base,
         image_python=image_python,
-        min_driver=_min_driver(option, target, facts),
+        min_driver=min_driver(option.cuda, target, facts, jit=option.capability_jit),
         conda_note=f"what conda-forge builds of {NAMES[option.framework]} is not in the tables; conda brings Python "
         "only, and pip brings the rest.",
         brings_cuda=option.brings_cuda,
     )
     reasons = [*option.reasons, *_why_libraries(option), why_python, *why_numpy, why_image]
-    return replace(stack, pip_command=("pip", "install", *stack.requirements)), tuple(reasons)
+    return with_commands(stack), tuple(reasons)
 
 
 def _why_libraries(option: Option) -> list[Reason]:
@@ -66,13 +66,13 @@ def _why_libraries(option: Option) -> list[Reason]:
 def _python(
     option: Option, request: Request, target: Target, image: tuple[CudaImage, Ubuntu] | None
 ) -> tuple[str, Reason]:
-    pythons = pythons_here(option.pythons, request, target)
+    pythons = pythons_among(option.pythons, target, request.python)
     name = f"{NAMES[option.framework]} {option.version}"
     if request.python:
         python, because = pythons[0], "it was asked for"
     elif target.python in pythons:
         python, because = target.python or "", f"it is the Python at hand, and {name} has wheels for it"
-    elif image and image[1].python in pythons:
+    elif image and target.os != "windows" and image[1].python in pythons:  # Windows itself runs no Linux image
         python, because = image[1].python, f"it is what the CUDA image's Ubuntu brings, and {name} has wheels for it"
     else:
         newest = option.newest_python or option.pythons[-1]
@@ -136,23 +136,4 @@ def _cuda_image(option: Option, facts: Knowledge) -> tuple[CudaImage, Ubuntu] | 
     ]
     return min(
         found, key=lambda each: (numbers(each[0].cuda), tuple(-n for n in numbers(each[1].version))), default=None
-    )
-
-
-def _min_driver(option: Option, target: Target, facts: Knowledge) -> MinDriver | None:
-    """Give the oldest driver that runs the wheels on the target's GPUs: CUDA's floor, or the first that knows them."""
-    if option.cuda is None:
-        return None
-    rows = [facts.architecture(gpu.capability) for gpu in gpus_of(target, "nvidia") if gpu.capability]
-    branches = [row.first_driver for row in rows if row and row.first_driver]
-    if option.capability_jit:
-        branches += [row.branch for row in facts.driver_branches if at_least(row.cuda, option.cuda)][:1]
-
-    def oldest(floor: str | None) -> str | None:
-        every = [floor, *(str(branch) for branch in branches)]
-        return max((each for each in every if each), key=numbers, default=None) if floor else None
-
-    return MinDriver(
-        linux=oldest(facts.driver_floor(option.cuda, "linux")),
-        windows=oldest(facts.driver_floor(option.cuda, "windows")),
     )

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from msgspec.structs import replace
-
-from envdoctor.knowledge.builds import Build, Candidate, gpus_of, torchaudio_for
+from envdoctor.knowledge.builds import Build, Candidate, torchaudio_for
 from envdoctor.knowledge.fit import wheel_pythons
 from envdoctor.knowledge.load import Knowledge
-from envdoctor.model.stack import MinDriver, Reason, Request, Stack, Target
-from envdoctor.model.version import at_least, compare, numbers
+from envdoctor.model.stack import Reason, Request, Stack, Target
+from envdoctor.model.version import compare
+from envdoctor.resolver.commands import with_commands
 from envdoctor.resolver.companions import Together, together
 from envdoctor.resolver.conda import EMPTY_NOTE, CondaStack, conda_stack
+from envdoctor.resolver.drivers import min_driver
 from envdoctor.resolver.images import cuda_pythons, image_for
 
 _PREVIOUS = "https://pytorch.org/get-started/previous-versions/"
@@ -60,36 +60,11 @@ def build_stack(candidate: Candidate, request: Request, target: Target, facts: K
         pip_command=(),
         base_image=image,
         image_python=image_python,
-        min_driver=min_driver(candidate, target, facts),
+        min_driver=min_driver(build.cuda, target, facts, jit=candidate.jit),
         conda_note=conda.note,
         build_command=beside.build_command,
     )
-    # With a tag in the version only PyTorch's index can have it, and the companions come from the plain one.
-    option = "--extra-index-url" if beside.packages else "--index-url"
-    where = (option, index) if index else ()
-    return Built(replace(stack, pip_command=("pip", "install", *stack.requirements, *where)), tuple(reasons))
-
-
-def min_driver(candidate: Candidate, target: Target, facts: Knowledge) -> MinDriver | None:
-    """Give the oldest driver that runs a build on the target's GPUs: CUDA's floor, or the first branch that knows them.
-
-    Where a GPU is served through PTX, the driver must also be as new as the build's CUDA.
-    """
-    cuda = candidate.build.cuda
-    if cuda is None:
-        return None
-    rows = [facts.architecture(gpu.capability) for gpu in gpus_of(target, "nvidia") if gpu.capability]
-    branches = [row.first_driver for row in rows if row and row.first_driver]
-    if candidate.jit:
-        branches += [row.branch for row in facts.driver_branches if at_least(row.cuda, cuda)][:1]
-
-    def oldest(floor: str | None) -> str | None:
-        every = [floor, *(str(branch) for branch in branches)]
-        return max((each for each in every if each), key=numbers, default=None) if floor else None
-
-    return MinDriver(
-        linux=oldest(facts.driver_floor(cuda, "linux")), windows=oldest(facts.driver_floor(cuda, "windows"))
-    )
+    return Built(with_commands(stack, beside=bool(beside.packages)), tuple(reasons))
 
 
 def _python(candidate: Candidate, request: Request, target: Target, facts: Knowledge) -> tuple[str, Reason]:

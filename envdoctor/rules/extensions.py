@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.finding import Fix
 from envdoctor.model.snapshot import Extension, PythonEnv, Snapshot
-from envdoctor.model.version import at_least, major, minor, numbers, order, readable, released
+from envdoctor.model.version import at_least, compare, major, minor, numbers, order, readable, released
 from envdoctor.rules.installed import TORCH, by_conda, torch, unmet, version_of
 from envdoctor.rules.registry import Found, found, rule
 from envdoctor.rules.reinstall import cards
@@ -16,6 +16,7 @@ from envdoctor.rules.wording import listed
 
 _FLASH = "https://github.com/Dao-AILab/flash-attention/blob/main/README.md"
 _BNB = "https://huggingface.co/docs/bitsandbytes/main/en/installation"
+_LOADER = "https://man7.org/linux/man-pages/man8/ld.so.8.html"
 _TRITONS = ("triton", "pytorch-triton", "pytorch-triton-rocm", "triton-rocm", "pytorch-triton-xpu", "triton-xpu")
 
 
@@ -121,6 +122,45 @@ def _tagged_torch(tags: str | None) -> str | None:
     end = next((at for at, letter in enumerate(tail) if letter not in "0123456789."), len(tail))
     version = tail[:end].strip(".")
     return version if readable(version) else None
+
+
+@rule(
+    "PY017",
+    "libstdcxx-too-old",
+    "error",
+    needs=("pythons.extensions",),
+    sources=("https://gcc.gnu.org/onlinedocs/libstdc++/manual/abi.html", _LOADER),
+)
+def cxx_library_older_than_extension(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
+    """A compiled extension needs a newer C++ library than the one it would be loaded with.
+
+    Each symbol of libstdc++ carries the version in which it came, GLIBCXX_3.4.30 for GCC 12. An extension that was
+    compiled with a newer GCC asks for such symbols, and the first libstdc++ that is loaded serves the whole process.
+
+    Check: `strings LIBSTDCXX | grep GLIBCXX` for the copy that is named.
+    The versions are read from both files. conda's own copy is taken where it exists, for its Python names that folder.
+    """
+    python = machine.python
+    for place, one in enumerate(python.extensions if python else ()):
+        wanted, there = one.glibcxx, one.libstdcxx_version
+        if not (wanted and there and readable(wanted) and readable(there) and compare(wanted, there) > 0):
+            continue
+        at = f"pythons[0].extensions[{place}]"
+        conda = python is not None and python.manager == "conda"
+        yield found(
+            f"{one.package} needs GLIBCXX_{one.glibcxx}, and {one.libstdcxx} has {one.libstdcxx_version} at most",
+            f"The import stops at: version `GLIBCXX_{one.glibcxx}' not found.",
+            evidence=(f"{at}.glibcxx", f"{at}.libstdcxx_version", f"{at}.libstdcxx"),
+            fixes=(
+                Fix(
+                    summary="Install a newer C++ library into the environment."
+                    if conda
+                    else "Compile the extension with the compiler of this system, or use a system with a newer GCC.",
+                    commands=(("conda", "install", "-c", "conda-forge", "libstdcxx-ng>=13"),) if conda else (),
+                    effect="changes-env",
+                ),
+            ),
+        )
 
 
 @rule(

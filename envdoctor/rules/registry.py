@@ -39,6 +39,7 @@ class Rule(NamedTuple):
     supersedes: tuple[str, ...]
     sources: tuple[str, ...]
     judge: Callable[[Snapshot, Knowledge], Iterator[Found]]
+    variants: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
@@ -65,17 +66,19 @@ def rule(
     needs: tuple[str, ...] = (),
     supersedes: tuple[str, ...] = (),
     sources: tuple[str, ...],
+    variants: tuple[str, ...] = (),
 ) -> Callable[[Judge], Judge]:
     """Declare a rule: `code` is the catalogue's code, `slug` the root cause, `needs` the facts that must be known.
 
     `supersedes` names the ids whose findings this one explains. Severity and certainty are what most findings of the
-    rule carry; a finding may differ (`found(severity=…)`).
+    rule carry; a finding may differ (`found(severity=…)`). `variants` are slugs that a finding may have instead and
+    that no rule has for its own.
     """
 
     def declare(judge: Judge) -> Judge:
         if code in _rules:
             raise ValueError(f"two rules are called {code}")
-        _rules[code] = Rule(code, slug, severity, certainty, needs, supersedes, sources, judge)
+        _rules[code] = Rule(code, slug, severity, certainty, needs, supersedes, sources, judge, variants)
         return judge
 
     return declare
@@ -107,11 +110,14 @@ def rules(machine: Snapshot | None = None) -> tuple[Rule, ...]:
     return tuple(sorted(asked, key=lambda each: place.get(each.judge.__module__, len(place))))
 
 
-def evaluate(machine: Snapshot, facts: Knowledge) -> Diagnosis:
+def evaluate(machine: Snapshot, facts: Knowledge, only: frozenset[str] | None = None) -> Diagnosis:
     """Judge a machine: every rule whose facts are known, consequences of a reported cause left out.
 
     Findings are ordered by severity, and inside it in the order of evaluation, so that the root cause comes first. A
     rule that cannot be judged is listed under `not_checked`; it says nothing of the machine.
+
+    With `only`, codes or slugs, nothing else is heard: what another rule would explain away is shown, since silence
+    would say that it is not so.
     """
     findings: list[Finding] = []
     skipped: list[NotChecked] = []
@@ -122,6 +128,9 @@ def evaluate(machine: Snapshot, facts: Knowledge) -> Diagnosis:
             skipped.append(NotChecked(id=each.id, rule=each.slug, because=f"{gap.fact} is unknown: {gap.detail}"))
             continue
         findings += [_finding(each, one, machine) for one in each.judge(machine, facts)]
+    if only is not None:
+        findings = [each for each in findings if each.id in only or each.rule in only]
+        skipped = [each for each in skipped if each.id in only or each.rule in only]
     by_rule = {each.id: each for each in asked}
     raised = {finding.id for finding in findings}
     # Only an error explains other findings away: a note that happens to stand earlier must hide nothing.

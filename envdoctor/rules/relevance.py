@@ -14,6 +14,8 @@ def concerns(family: str, machine: Snapshot) -> bool:
     """Tell whether rules of that family can have anything to say of the machine."""
     if family.startswith("messages."):
         return bool(machine.problems)
+    if family.startswith("files."):
+        return bool(machine.declared)
     if family not in _CONCERNS:
         return True
     facts, predicate = _CONCERNS[family]
@@ -137,6 +139,7 @@ _CONCERNS: dict[str, tuple[tuple[str, ...], _Predicate]] = {
     ),
     "tensorflow": (("pythons.packages",), lambda m: _installed(m, "tensorflow", "tf-", "onnxruntime")),
     "jax": (("pythons.packages",), lambda m: _installed(m, "jax")),
+    "fit": ((), lambda m: bool(m.wanted)),
     "network": (("pip", "variables"), _network),
     "python_install": (("pythons", "system.container"), _odd_python),
     "python_files": (("pythons", "variables"), _odd_files),

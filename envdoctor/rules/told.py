@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import NamedTuple
+
+import msgspec
 
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.knowledge.targets import capability_of
-from envdoctor.model.snapshot import Snapshot
+from envdoctor.model.snapshot import Problem, Snapshot
 from envdoctor.model.version import at_least, minor, readable
 
 
@@ -22,11 +25,35 @@ class Said(NamedTuple):
         return self.words[group] or ""
 
 
+# Rules ask several hundred times for the lines of one report; those of the last one are kept as a text, and in small
+# letters.
+_text: tuple[tuple[Problem, ...], str, str] = ((), "", "")
+
+# re keeps 512 patterns; the rules have more, and would compile each of them for every report.
+_compiled = cache(re.compile)
+
+# Signs that a pattern takes for a letter in whatever case, and that `lower` does not make that letter.
+_LIKE_LETTERS = (("\u0130", "i"), ("\u0131", "i"), ("\u017f", "s"))
+
+
+@cache
+def _words() -> dict[str, tuple[str, ...]]:
+    """Give for each pattern the words of which a report must hold one; written by tools/refresh_words.py."""
+    with open(f"{__file__.rpartition('told')[0]}words.json", "rb") as file:
+        return msgspec.json.decode(file.read(), type=dict[str, tuple[str, ...]])
+
+
+def possible(pattern: str, low: str) -> bool:
+    """Tell whether a pattern could match a text, given in small letters: looked at before it is compiled."""
+    words = _words().get(pattern)
+    return words is None or any(word in low for word in words)
+
+
 def said(machine: Snapshot, *patterns: str) -> Said | None:
     """Find the first of the patterns that matches anywhere in the report, lines being joined by line feeds."""
-    text = everything(machine)
+    text, low = _texts(machine)
     for pattern in patterns:
-        found = re.search(pattern, text)
+        found = _compiled(pattern).search(text) if possible(pattern, low) else None
         if found:
             return Said(found, f"problems[{text.count(chr(10), 0, found.start())}].text")
     return None
@@ -34,13 +61,30 @@ def said(machine: Snapshot, *patterns: str) -> Said | None:
 
 def everything(machine: Snapshot) -> str:
     """Give all lines of the report as one text."""
-    return "\n".join(problem.text for problem in machine.problems)
+    return _texts(machine)[0]
+
+
+def _texts(machine: Snapshot) -> tuple[str, str]:
+    """Give the lines of the report as they are, and in small letters."""
+    global _text
+    if _text[0] is not machine.problems:
+        text = "\n".join(problem.text for problem in machine.problems)
+        _text = (machine.problems, text, in_small_letters(text))
+    return _text[1], _text[2]
+
+
+def in_small_letters(text: str) -> str:
+    """Give a text in small letters, with all signs that patterns take for a letter."""
+    if not text.isascii():
+        for sign, letter in _LIKE_LETTERS:
+            text = text.replace(sign, letter)
+    return text.lower()
 
 
 def mentions(machine: Snapshot, *patterns: str) -> bool:
     """Tell whether a report speaks of something, in whatever case its words are written."""
-    text = everything(machine)
-    return any(re.search(pattern, text, re.IGNORECASE) for pattern in patterns)
+    text, low = _texts(machine)
+    return any(possible(pattern, low) and _compiled(pattern, re.IGNORECASE).search(text) for pattern in patterns)
 
 
 def in_wsl(machine: Snapshot) -> bool:
@@ -59,6 +103,32 @@ def in_container(machine: Snapshot) -> bool:
     return told or mentions(
         machine, r"\bdocker\b|\bpodman\b|\bcontainers?\b|kubernetes|\bk8s\b|containerd|enroot|singularity|apptainer"
     )
+
+
+def on_macos(machine: Snapshot) -> bool:
+    """Tell whether the report is about a Mac, where no CUDA runs."""
+    return machine.system is not None and machine.system.os == "macos"
+
+
+def old_processor(machine: Snapshot) -> bool:
+    """Tell whether a report shows a processor without AVX: by its flags, or by a name from before 2011.
+
+    Intel's first Core with AVX is the second generation (i5-2400, Xeon E3 and E5-2600), AMD's the FX; Pentium and
+    Celeron have had none until 2020, and the plain models of QEMU have none at all.
+    """
+    flags = machine.cpu.features if machine.cpu else None
+    if flags is not None:
+        return "avx" not in flags
+    return mentions(
+        machine,
+        r"core(?:\(tm\))? ?2\b|\b(?:pentium|celeron|atom|phenom|athlon|opteron)\b|\bi[357][- ]\d{3}[a-z]{0,2}\b",
+        r"xeon[^\n]{0,12}\b[xelw][35]\d{3}\b|\b(?:kvm64|qemu64)\b|\bno avx\b|without avx|not support avx|无 ?avx",
+    )
+
+
+def gpu_expected(machine: Snapshot) -> bool:
+    """Tell whether a report names an NVIDIA card or shows its driver, so that a GPU could be used."""
+    return bool(machine.nvidia_gpus) or machine.driver is not None
 
 
 def on_jetson(machine: Snapshot) -> bool:
@@ -161,6 +231,13 @@ def built_for(machine: Snapshot, facts: Knowledge) -> str | None:
     return minor(versions[0]) if versions else None
 
 
+# What CUDA's error 100 (38 before CUDA 10.1), and those who pass it on, print.
+NO_DEVICE = (
+    r"(?i)no CUDA-capable device is detected|CUDA_ERROR_NO_DEVICE|cudaErrorNoDevice|"
+    r"no CUDA GPUs are available|No CUDA devices? (?:found|available|detected)"
+    r"|no NVIDIA GPU|CUDA error:? 38\b|error=38 |you might not have a CUDA gpu"
+)
+
 # What people and programs write when the GPU is there and not used.
 UNSEEN = (
     r"(?i)is_available\(\)[^\n]{0,40}\n?[^\n]{0,12}\bFalse\b|Is CUDA available: (?:False|No)",
@@ -171,14 +248,29 @@ UNSEEN = (
         r"|unavailable|no gpu|isn'?t|doesn'?t|not see|cannot|can'?t|未检测|找不到|无法|不可用|: ?\[\])"
     ),
     r"(?i)(?:no|not|returns? no|doesn'?t|can'?t|cannot|won'?t|unable)[^\n]{0,40}(?:gpu|cuda)\b",
-    r"(?i)falling back to cpu|only (?:sees?|uses?|detects?|shows?|lists?) (?:the )?cpu",
-    r"(?m)^\[\]$|^False$",
-    r"device_type='CPU'\)\]",
+    (
+        r"(?i)falling back to cpu|only (?:sees?|uses?|detects?|shows?|lists?) (?:the )?cpu"
+        r"|(?:runs?|running|trains?) on (?:the )?cpu"
+    ),
+    r"(?m)^\[\]$|^False$|^[\d.]+ \[\]$",
+    r"device_type='CPU'\)\]|device_type: ?\"(?:XLA_)?CPU\"|\[CpuDevice\(id=0\)\]|TFRT_CPU_0",
+    (
+        r"(?i)\b(?:gpu|cuda)\b (?:is |device is )?(?:required|needed)\b|No CUDA runtime is found"
+        r"|Failed to infer device type"
+    ),
+    r"(?i)num(?:ber of)? gpus? available:?\D{0,12}\b0\b|device_count\(\)[^\n]{0,12}\n?[^\n]{0,4}\b0\b",
+    r"gpu_device_name\(\)\)?[^\n]{0,6}\n?\s{0,3}(?:''|\"\")",
+)
+# The same question answered by a device.
+_SEEN = (
+    r"device_type='GPU'|device_type: ?\"GPU\"|/physical_device:GPU:0|Is CUDA available: (?:True|Yes)"
+    r"|CudaDevice\(id=0\)|cuda\(id=0\)"
+    r"|is_available\(\)[^\n]{0,20}\n?[^\n]{0,6}True"
 )
 
 
 def unseen(machine: Snapshot) -> Said | None:
     """Find the line that says the GPU is not used; None also where another line shows it at work."""
-    if said(machine, r"device_type='GPU'|Is CUDA available: (?:True|Yes)|is_available\(\)[^\n]{0,20}\n?[^\n]{0,6}True"):
+    if said(machine, _SEEN):
         return None
     return said(machine, *UNSEEN)

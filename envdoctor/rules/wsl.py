@@ -120,6 +120,7 @@ def kernel_too_old_for_cuda(machine: Snapshot, facts: Knowledge) -> Iterator[Fou
         "https://learn.microsoft.com/windows/wsl/wsl-config",
         "https://github.com/NVIDIA/nvidia-container-toolkit/blob/main/pkg/nvcdi/device-wsl.go",
     ),
+    variants=("wsl-gpu-disabled",),
 )
 def gpu_device_is_missing(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     """Windows does not lend its GPU to WSL: /dev/dxg is missing.
@@ -186,6 +187,7 @@ def gpu_device_is_missing(machine: Snapshot, facts: Knowledge) -> Iterator[Found
         "https://github.com/NVIDIA/nvidia-container-toolkit/blob/main/pkg/nvcdi/driver-wsl.go",
         "https://github.com/microsoft/WSL/issues/8587",
     ),
+    variants=("wsl-driver-without-cuda",),
 )
 def driver_libraries_not_found(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     """The driver libraries that Windows lends to WSL are missing, or programs do not search their folder.

@@ -12,11 +12,21 @@ from envdoctor import errors
 from envdoctor.host.watching import watch
 from envdoctor.model import Record
 from envdoctor.model.outcome import Outcome
+from envdoctor.verify.predicting import predicted_bytes
 from envdoctor.verify.targets import VerifyTarget, variables
 from envdoctor.verify.verdicts import Asked, Heard, verdict
 
 SCRIPTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "workloads")
-WORKLOADS = ("cnn", "gpt2")
+SHARED = "proving"  # what the workloads of all frameworks share stands beside theirs
+# Name -> script and the model that it is told to take; the plain names take ResNet-18 and GPT-2 small.
+WORKLOADS: dict[str, tuple[str, str | None]] = {
+    "cnn": ("cnn", None),
+    "gpt2": ("gpt2", None),
+    "resnet18": ("cnn", "resnet18"),
+    "resnet50": ("cnn", "resnet50"),
+    "mobilenetv2": ("cnn", "mobilenetv2"),
+    "gpt2-medium": ("gpt2", "gpt2-medium"),
+}
 
 
 class Progress(Record):
@@ -47,7 +57,7 @@ class _Message(Record):
     outcome: msgspec.Raw = msgspec.Raw()  # read later, so that a bad one can be told from no message
 
 
-class _Listener:
+class Listener:
     """Understands a workload's lines, and passes its progress on."""
 
     def __init__(self, workload: str, report: Callable[[Progress], None]) -> None:
@@ -58,6 +68,7 @@ class _Listener:
         self.other: str | None = None
 
     def line(self, line: bytes) -> None:
+        """Take a line of its stdout."""
         try:
             message = msgspec.json.decode(line, type=_Message)
         except (msgspec.DecodeError, UnicodeDecodeError):
@@ -75,6 +86,7 @@ class _Listener:
             )
 
     def heard(self) -> Heard:
+        """Sum up what it said."""
         step = self.step
         return Heard(
             outcomes=tuple(self.outcomes), stage=step.stage, done=step.done, total=step.total, other=self.other
@@ -90,11 +102,36 @@ def scripts(framework: str) -> dict[str, str]:
     if not os.path.isdir(folder):
         return {}
     texts = {}
-    for name in sorted(os.listdir(folder)):
-        if name.endswith(".py"):
-            with open(os.path.join(folder, name), encoding="utf-8") as file:
-                texts[name] = file.read()
+    for part in (os.path.join(SCRIPTS, SHARED), folder):
+        for name in sorted(os.listdir(part)):
+            if name.endswith(".py"):
+                with open(os.path.join(part, name), encoding="utf-8") as file:
+                    texts[name] = file.read()
     return texts
+
+
+def script_of(workload: str) -> str:
+    """Name the script of a workload."""
+    return f"{WORKLOADS.get(workload, (workload, None))[0]}.py"
+
+
+def words(workload: str, device: str, *, quick: bool, thorough: bool) -> tuple[str, ...]:
+    """Give what the script of a workload is started with."""
+    model = WORKLOADS.get(workload, (workload, None))[1]
+    found = ["--device", device, "--seed", "0", *(["--model", model] if model else [])]
+    return (*found, *(["--quick"] if quick else []), *(["--thorough"] if thorough else []))
+
+
+def refuse_unknown(framework: str, workloads: tuple[str, ...], scripts: str = SCRIPTS) -> None:
+    """Raise errors.UsageProblem where a framework has no workload of such a name."""
+    for name in workloads:
+        if not os.path.isfile(os.path.join(scripts, framework, script_of(name))):
+            raise errors.UsageProblem(f"{framework} has no workload {name}", f"there are: {', '.join(WORKLOADS)}")
+
+
+def log_path(logs: str | None, framework: str, workload: str) -> str | None:
+    """Name the file in the folder of logs that keeps a workload's output."""
+    return None if logs is None else os.path.join(logs, f"{framework}-{workload}.log")
 
 
 def run(
@@ -108,32 +145,34 @@ def run(
     framework: str = "torch",
     logs: str | None = None,
     quick: bool = False,
+    thorough: bool = False,
     scripts: str = SCRIPTS,
     environ: Mapping[str, str] | None = None,
 ) -> tuple[Outcome, ...]:
     """Run workloads in the target one after the other, and give the outcome of each.
 
     `timeout` (seconds) and `memory_cap` (bytes; None: no cap) hold for each workload. With `logs` its full output is
-    kept in that folder. `quick` takes fewer steps. `scripts` is the folder of the workloads' folders.
+    kept in that folder. `quick` takes fewer steps, `thorough` tries more things. `scripts` is
+    the folder of the workloads' folders.
 
     Raises:
         errors.UsageProblem: there is no such workload, or the target cannot be started.
         OSError: a log cannot be written.
     """
     folder = os.path.join(scripts, framework)
-    for name in workloads:
-        if not os.path.isfile(os.path.join(folder, f"{name}.py")):
-            raise errors.UsageProblem(f"{framework} has no workload {name}", f"there are: {', '.join(WORKLOADS)}")
+    refuse_unknown(framework, workloads, scripts)
     if logs is not None:
         os.makedirs(logs, exist_ok=True)
     environ = variables(target, os.environ if environ is None else environ)
     outcomes = []
     for name in workloads:
         asked = Asked(workload=name, framework=framework, device=device, timeout=timeout, memory_cap=memory_cap)
-        argv = (target.executable, os.path.join(folder, f"{name}.py"), "--device", device, "--seed", "0")
-        log = None if logs is None else os.path.join(logs, f"{framework}-{name}.log")
-        outcome = _one(asked, (*argv, "--quick") if quick else argv, environ, log, report)
-        outcomes.append(msgspec.structs.replace(outcome, log=log))
+        said = words(name, device, quick=quick, thorough=thorough)
+        log = log_path(logs, framework, name)
+        outcome = _one(asked, (target.executable, os.path.join(folder, script_of(name)), *said), environ, log, report)
+        predicted = predicted_bytes(name, outcome.device, quick=quick, framework=framework, thorough=thorough)
+        metrics = msgspec.structs.replace(outcome.metrics, predicted_memory_bytes=predicted)
+        outcomes.append(msgspec.structs.replace(outcome, log=log, metrics=metrics))
     return tuple(outcomes)
 
 
@@ -144,7 +183,7 @@ def _one(
     log: str | None,
     report: Callable[[Progress], None],
 ) -> Outcome:
-    listener = _Listener(asked.workload, report)
+    listener = Listener(asked.workload, report)
     with nullcontext() if log is None else open(log, "wb") as file:
         try:
             ended = watch(

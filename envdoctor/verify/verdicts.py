@@ -20,31 +20,29 @@ class Expected(Record):
     checks: tuple[str, ...]  # names that must be among the checks
 
 
+_SLOPES = "gradient agrees with finite differences"
+_CACHE = "generation with a cache agrees with a whole pass"
+_FIRST = ("parameter count", "output agrees with float64")
+_LAST = ("gradients are finite", "loss falls")
+_TORCH = {
+    "cnn": (*_FIRST, "gradient of the first layer agrees with float64", *_LAST),
+    "gpt2": (*_FIRST, "one layer agrees with float64", _CACHE, "gradient agrees with float64", *_LAST),
+}
+_ARRAYS = {"cnn": (*_FIRST, _SLOPES, *_LAST), "gpt2": (*_FIRST, _CACHE, _SLOPES, *_LAST)}
+# https://docs.pytorch.org/vision/stable/models.html, https://huggingface.co/docs/transformers/model_doc/gpt2
+_PUBLISHED = {
+    "cnn": ("cnn", 11_689_512),
+    "resnet18": ("cnn", 11_689_512),
+    "resnet50": ("cnn", 25_557_032),
+    "mobilenetv2": ("cnn", 3_504_872),
+    "gpt2": ("gpt2", 124_439_808),
+    "gpt2-medium": ("gpt2", 354_823_168),
+}
+_LOSS_RATIO = 0.6
 EXPECTED = {
-    ("torch", "cnn"): Expected(
-        parameters=11_689_512,  # https://docs.pytorch.org/vision/stable/models/generated/torchvision.models.resnet18.html
-        loss_ratio=0.6,
-        checks=(
-            "parameter count",
-            "output agrees with float64",
-            "gradient of the first layer agrees with float64",
-            "gradients are finite",
-            "loss falls",
-        ),
-    ),
-    ("torch", "gpt2"): Expected(
-        parameters=124_439_808,  # https://huggingface.co/docs/transformers/model_doc/gpt2
-        loss_ratio=0.6,
-        checks=(
-            "parameter count",
-            "one layer agrees with float64",
-            "generation with a cache agrees with a whole pass",
-            "output agrees with float64",
-            "gradient agrees with float64",
-            "gradients are finite",
-            "loss falls",
-        ),
-    ),
+    (framework, workload): Expected(parameters=parameters, loss_ratio=_LOSS_RATIO, checks=checks[family])
+    for framework, checks in (("torch", _TORCH), ("tensorflow", _ARRAYS), ("jax", _ARRAYS))
+    for workload, (family, parameters) in _PUBLISHED.items()
 }
 
 _SIGNALS: dict[int, tuple[str, str | None]] = {

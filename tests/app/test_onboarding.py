@@ -118,11 +118,12 @@ def test_an_environment_of_somebody_else_is_left_alone(offline: dict[str, str], 
     assert mine.read_text() == "work"
 
 
-def test_no_conda(offline: dict[str, str], tmp_path: Path) -> None:
-    bare = {name: value for name, value in offline.items() if name not in ("CONDA_EXE", "MAMBA_EXE")}
+def test_no_conda_and_no_channel(offline: dict[str, str], tmp_path: Path) -> None:
+    bare = {name: value for name, value in offline.items() if not name.startswith(("CONDA", "MAMBA"))}
+    bare["HOME"] = str(tmp_path)
     done = onboard({**bare, "PATH": str(Path(sys.executable).parent)}, tmp_path / "new", "--manager", "conda")
     assert done.returncode == 3
-    assert "no conda, mamba or micromamba" in done.stderr
+    assert "the embedded solver" in done.stderr and "conda-forge/" in done.stderr and "cannot be reached" in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from envdoctor.host import ElfFacts, elf
+from envdoctor.model.version import compare
 
 PTX, MACHINE_CODE = 1, 2
 
@@ -135,6 +136,23 @@ def test_what_is_no_file(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises((OSError, ValueError)):
         elf.inspect(str(tmp_path / "pipe"))
+
+
+def test_versions_of_the_cxx_library(tmp_path: Path) -> None:
+    compiler = shutil.which("g++")
+    if compiler is None:
+        pytest.skip("g++ is not on PATH")
+    (tmp_path / "words.cpp").write_text(
+        '#include <string>\nstd::string words(int n) { return std::to_string(n) + "x"; }\n'
+    )
+    target = str(tmp_path / "words.so")
+    subprocess.run([compiler, "-O0", "-shared", "-fPIC", "-o", target, str(tmp_path / "words.cpp")], check=True)
+    told = subprocess.run([compiler, "-print-file-name=libstdc++.so.6"], check=True, capture_output=True, text=True)
+    needs, has = elf.inspect(target), elf.inspect(told.stdout.strip())
+    # std::string of the newer ABI came with GCC 5, whose library is 3.4.21; any compiler that is used today has it.
+    assert needs.glibcxx_needed is not None and has.glibcxx_defined is not None
+    assert compare("3.4.21", needs.glibcxx_needed) <= 0 <= compare(has.glibcxx_defined, needs.glibcxx_needed)
+    assert (needs.glibcxx_defined, has.glibcxx_needed) == (None, None)
 
 
 def test_reads_what_nvcc_builds(tmp_path: Path) -> None:

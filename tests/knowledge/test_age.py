@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from envdoctor.knowledge.age import OLD_AFTER_DAYS, age_reason, days_since, is_old, old_tables
 from envdoctor.knowledge.load import Knowledge
+from envdoctor.resolver.companions import COMPANIONS
 
 CHECKED = date(2026, 11, 22)
 
@@ -55,3 +56,16 @@ def test_a_framework_is_judged_by_its_own_table() -> None:
     facts = Dated("2026-11-22", "2026-07-01")
     assert age_reason(facts, "jax", CHECKED) is None
     assert age_reason(facts, "tensorflow", CHECKED) is None
+
+
+def test_old_facts_of_a_companion_are_told() -> None:
+    facts = Dated("2026-11-22", "2026-11-22")
+    facts.__dict__["vllm_releases"] = tuple(replace(row, checked="2026-06-01") for row in facts.vllm_releases)
+    assert age_reason(facts, "torch", CHECKED) is None
+    reason = age_reason(facts, "torch", CHECKED, ("vllm", "transformers"))
+    assert reason is not None and "the facts of vllm were last checked on 2026-06-01" in reason.because
+
+
+def test_every_companion_has_its_tables() -> None:
+    for name in COMPANIONS:
+        age_reason(Dated("2026-11-22", "2026-11-22"), "torch", CHECKED, (name,))

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from linux_machines import MEMINFO
+from msgspec.structs import replace
 
-from envdoctor.host import Completed, Node, Space
+from envdoctor.host import Completed, ElfFacts, Node, Space
 from envdoctor.host.recorded import RecordedHost, Recording
 from envdoctor.model.snapshot import Driver, Package, System
 from envdoctor.probes import (
@@ -131,6 +132,7 @@ def test_extensions() -> None:
     )
     flash, bits = installation.extensions(
         machine,
+        PLACE,
         (
             Package(name="flash-attn", version="2.8.3", location=SITE),
             Package(name="bitsandbytes", version="0.45.0", location=SITE),
@@ -138,6 +140,30 @@ def test_extensions() -> None:
     )
     assert flash.tags == "flash_attn-2.8.3+cu12torch2.6cxx11abiTRUE-cp312-cp312-linux_x86_64"
     assert bits.cuda_builds == ("124",)
+
+
+def test_the_cxx_library_that_an_extension_would_be_loaded_with() -> None:
+    library, of_system, of_conda = (
+        f"{SITE}/selective_scan_cuda.so",
+        "/usr/lib64/libstdc++.so.6",
+        "/env/lib/libstdc++.so.6",
+    )
+    machine = host(
+        files={of_system: "", of_conda: ""},
+        elfs={
+            library: ElfFacts(glibcxx_needed="3.4.32"),
+            of_system: ElfFacts(glibcxx_defined="3.4.25"),
+            of_conda: ElfFacts(glibcxx_defined="3.4.33"),
+        },
+    )
+    mamba = (Package(name="mamba-ssm", version="2.2.4", location=SITE),)
+
+    def seen(place: Place) -> tuple[str | None, ...]:
+        (one,) = installation.extensions(machine, place, mamba)
+        return one.glibcxx, one.libstdcxx, one.libstdcxx_version
+
+    assert seen(PLACE) == ("3.4.32", of_system, "3.4.25")
+    assert seen(replace(PLACE, manager="conda", prefix="/env")) == ("3.4.32", of_conda, "3.4.33")
 
 
 LOG = "[ 1.2] NVRM: Xid (PCI:0000:01:00): 79, pid=7, GPU has fallen off the bus.\n"

@@ -13,6 +13,8 @@ from envdoctor.app.reading import read_snapshot
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.snapshot import Snapshot
 from envdoctor.readers import TOOLS, read, recognised
+from envdoctor.report.text import Style
+from envdoctor.report.text import diagnosis as text_of_diagnosis
 from envdoctor.rules.registry import evaluate
 
 REPORTS = Path(__file__).parent.parent / "reports"
@@ -173,8 +175,8 @@ def test_a_log_whose_first_word_is_a_number_is_no_json(tmp_path: Path) -> None:
 def test_a_long_log_keeps_its_trouble_and_its_line_numbers() -> None:
     calm = [f"step {number} done" for number in range(5000)]
     calm[3210] = "RuntimeError: CUDA out of memory"
-    kept = {problem.source: problem.text for problem in read("\n".join(calm)).problems}
-    assert kept["report, line 3211"] == "RuntimeError: CUDA out of memory"
+    kept = {problem.line: problem.text for problem in read("\n".join(calm)).problems}
+    assert kept[3211] == "RuntimeError: CUDA out of memory"
     assert len(kept) < 400
 
 
@@ -185,3 +187,50 @@ def test_every_reader_says_no_or_reads_an_empty_text() -> None:
         tool = importlib.import_module(f"envdoctor.readers.{name}")
         assert not tool.sniff("")
         assert tool.read("").problems == ()
+
+
+def test_evidence_names_the_report_and_the_line(tmp_path: Path) -> None:
+    path = tmp_path / "report.txt"
+    path.write_text(
+        "Hello,\n\nit says:\nRuntimeError: CUDA out of memory. Tried to allocate 2.00 GiB\n", encoding="utf-8"
+    )
+    machine = read_snapshot(str(path))
+    finding = evaluate(machine, FACTS).findings[0]
+    assert (finding.rule, finding.evidence[0].source) == ("gpu-out-of-memory", "line 4 of report.txt")
+    shown = text_of_diagnosis(machine, evaluate(machine, FACTS), Style(colour=False, width=100))
+    words = " ".join(shown.split())
+    assert "found: “RuntimeError: CUDA out of memory. Tried to allocate 2.00 GiB” (line 4 of report.txt)" in words
+    assert (
+        read("RuntimeError: CUDA out of memory").evidence("problems[0].text")[0].source == "line 1 of the pasted text"
+    )
+
+
+def test_a_sentence_broken_at_the_edge_of_a_window_is_whole_again_at_its_first_line() -> None:
+    told = "first\nRuntimeError: CUDA error: no kernel image is available for execution\non the device\nlast"
+    assert [(problem.line, problem.text) for problem in read(told).problems] == [
+        (1, "first"),
+        (2, "RuntimeError: CUDA error: no kernel image is available for execution on the device"),
+        (4, "last"),
+    ]
+
+
+def test_what_a_launcher_puts_before_each_line_is_taken_off() -> None:
+    told = "[rank0]: Killed\n"
+    told += "(EngineCore_DP0 pid=77) Killed by x\n#12 3.456 Killed y\n2025-01-02 03:04:05,678: z\napp-1  | w"
+    assert [problem.text for problem in read(told).problems] == ["Killed", "Killed by x", "Killed y", "z", "w"]
+
+
+def test_torch_is_read_where_its_tag_stands_apart_or_alone() -> None:
+    for told, expected in (
+        ("PyTorch 2.4 cu124", ("2.4+cu124", "12.4")),
+        ("pip show: Version: 2.0.1+cu117", ("2.0.1+cu117", "11.7")),
+        ("torch 2.1.1, torch.version.cuda = 11.8", ("2.1.1", "11.8")),
+    ):
+        python = read(told).python
+        assert python is not None
+        torch = python.framework("torch")
+        assert torch is not None
+        assert (torch.version, torch.cuda) == expected
+    assert read("torchvision 0.15.1+cpu").python is None or not read("torchvision 0.15.1+cpu").pythons[0].framework(
+        "torch"
+    )

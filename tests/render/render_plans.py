@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from envdoctor.model.stack import MinDriver, Plan, Reason, Request, Stack, Target, TargetGpu
+from envdoctor.resolver.commands import with_commands
 
 INDEX = "https://download.pytorch.org/whl"
 
@@ -11,35 +12,33 @@ CU118 = Plan(
     target=Target(
         driver="525.60.13", gpus=(TargetGpu(vendor="nvidia", name="NVIDIA GeForce RTX 3060", capability="8.6"),)
     ),
-    stack=Stack(
-        framework="torch",
-        framework_version="2.7.1",
-        variant="cu118",
-        cuda="11.8",
-        cudnn="9.1.0.70",
-        python="3.12",
-        index_url=f"{INDEX}/cu118",
-        packages={"torch": "2.7.1+cu118", "torchvision": "0.22.1+cu118", "torchaudio": "2.7.1+cu118", "numpy": "<3"},
-        conda_packages={
-            "pytorch": "2.5.1=cuda118*",
-            "torchvision": "0.20.1=cuda118*",
-            "cuda-version": "11.8",
-            "numpy": "2.1.3",
-        },
-        pip_command=(
-            "pip",
-            "install",
-            "torch==2.7.1+cu118",
-            "torchvision==0.22.1+cu118",
-            "torchaudio==2.7.1+cu118",
-            "numpy<3",
-            "--index-url",
-            f"{INDEX}/cu118",
-        ),
-        base_image="nvidia/cuda:11.8.0-cudnn8-runtime-ubuntu22.04",
-        image_python="3.10",
-        min_driver=MinDriver(linux="450.80.02", windows="452.39"),
-        conda_note="conda-forge built its last pytorch for CUDA 11.8 with 2.5.1, which is older than pip's.",
+    stack=with_commands(
+        Stack(
+            framework="torch",
+            framework_version="2.7.1",
+            variant="cu118",
+            cuda="11.8",
+            cudnn="9.1.0.70",
+            python="3.12",
+            index_url=f"{INDEX}/cu118",
+            packages={
+                "torch": "2.7.1+cu118",
+                "torchvision": "0.22.1+cu118",
+                "torchaudio": "2.7.1+cu118",
+                "numpy": "<3",
+            },
+            conda_packages={
+                "pytorch": "2.5.1=cuda118*",
+                "torchvision": "0.20.1=cuda118*",
+                "cuda-version": "11.8",
+                "numpy": "2.1.3",
+            },
+            pip_command=(),
+            base_image="nvidia/cuda:11.8.0-cudnn8-runtime-ubuntu22.04",
+            image_python="3.10",
+            min_driver=MinDriver(linux="450.80.02", windows="452.39"),
+            conda_note="conda-forge built its last pytorch for CUDA 11.8 with 2.5.1, which is older than pip's.",
+        )
     ),
     reasons=(
         Reason(
@@ -58,18 +57,20 @@ CU118 = Plan(
 CPU = Plan(
     request=Request(cuda="cpu"),
     target=Target(glibc="2.36", python="3.11"),
-    stack=Stack(
-        framework="torch",
-        framework_version="2.13.0",
-        variant="cpu",
-        cuda=None,
-        cudnn=None,
-        python="3.11",
-        index_url=f"{INDEX}/cpu",
-        packages={"torch": "2.13.0+cpu", "numpy": ">=2,<3"},
-        conda_packages={"pytorch": "2.13.0=cpu*", "numpy": "2.3.5"},
-        pip_command=("pip", "install", "torch==2.13.0+cpu", "numpy>=2,<3", "--index-url", f"{INDEX}/cpu"),
-        base_image="python:3.11-slim-bookworm",
+    stack=with_commands(
+        Stack(
+            framework="torch",
+            framework_version="2.13.0",
+            variant="cpu",
+            cuda=None,
+            cudnn=None,
+            python="3.11",
+            index_url=f"{INDEX}/cpu",
+            packages={"torch": "2.13.0+cpu", "numpy": ">=2,<3"},
+            conda_packages={"pytorch": "2.13.0=cpu*", "numpy": "2.3.5"},
+            pip_command=(),
+            base_image="python:3.11-slim-bookworm",
+        )
     ),
     reasons=(Reason(choice="the CPU build", because="this machine has no GPU"),),
 )
@@ -81,27 +82,22 @@ CU128_WSL2 = Plan(
         driver="576.02",
         gpus=(TargetGpu(vendor="nvidia", name="NVIDIA GeForce RTX 5090", capability="12.0"),),
     ),
-    stack=Stack(
-        framework="torch",
-        framework_version="2.9.1",
-        variant="cu128",
-        cuda="12.8",
-        cudnn="9.10.2.21",
-        python="3.12",
-        index_url=f"{INDEX}/cu128",
-        packages={"torch": "2.9.1+cu128", "torchvision": "0.24.1+cu128"},
-        conda_packages={},
-        pip_command=(
-            "pip",
-            "install",
-            "torch==2.9.1+cu128",
-            "torchvision==0.24.1+cu128",
-            "--index-url",
-            f"{INDEX}/cu128",
-        ),
-        base_image="nvidia/cuda:12.8.1-cudnn-runtime-ubuntu24.04",
-        min_driver=MinDriver(linux="525.60.13", windows="528.33"),
-        conda_note="conda-forge has no pytorch built with CUDA 12.8 for Linux.",
+    stack=with_commands(
+        Stack(
+            framework="torch",
+            framework_version="2.9.1",
+            variant="cu128",
+            cuda="12.8",
+            cudnn="9.10.2.21",
+            python="3.12",
+            index_url=f"{INDEX}/cu128",
+            packages={"torch": "2.9.1+cu128", "torchvision": "0.24.1+cu128"},
+            conda_packages={},
+            pip_command=(),
+            base_image="nvidia/cuda:12.8.1-cudnn-runtime-ubuntu24.04",
+            min_driver=MinDriver(linux="525.60.13", windows="528.33"),
+            conda_note="conda-forge has no pytorch built with CUDA 12.8 for Linux.",
+        )
     ),
     reasons=(
         Reason(
@@ -117,21 +113,23 @@ TENSORFLOW = Plan(
     target=Target(
         driver="525.60.13", gpus=(TargetGpu(vendor="nvidia", name="NVIDIA GeForce RTX 3060", capability="8.6"),)
     ),
-    stack=Stack(
-        framework="tensorflow",
-        framework_version="2.13.0",
-        variant="cuda11",
-        cuda="11.8",
-        cudnn="8.6",
-        python="3.10",
-        index_url=None,
-        packages={"tensorflow": "2.13.0", "numpy": "<=1.24.3,>=1.22"},
-        conda_packages={},
-        pip_command=("pip", "install", "tensorflow==2.13.0", "numpy<=1.24.3,>=1.22"),
-        base_image="nvidia/cuda:11.8.0-cudnn8-runtime-ubuntu22.04",
-        image_python="3.10",
-        min_driver=MinDriver(linux="450.80.02", windows="452.39"),
-        brings_cuda=False,
+    stack=with_commands(
+        Stack(
+            framework="tensorflow",
+            framework_version="2.13.0",
+            variant="cuda11",
+            cuda="11.8",
+            cudnn="8.6",
+            python="3.10",
+            index_url=None,
+            packages={"tensorflow": "2.13.0", "numpy": "<=1.24.3,>=1.22"},
+            conda_packages={},
+            pip_command=(),
+            base_image="nvidia/cuda:11.8.0-cudnn8-runtime-ubuntu22.04",
+            image_python="3.10",
+            min_driver=MinDriver(linux="450.80.02", windows="452.39"),
+            brings_cuda=False,
+        )
     ),
     reasons=(
         Reason(
@@ -145,27 +143,22 @@ TENSORFLOW = Plan(
 JAX = Plan(
     request=Request(framework="jax"),
     target=Target(driver="580.95.05", gpus=(TargetGpu(vendor="nvidia", name="Tesla V100", capability="7.0"),)),
-    stack=Stack(
-        framework="jax",
-        framework_version="0.11.2",
-        variant="cuda12",
-        cuda="12",
-        cudnn=None,
-        python="3.13",
-        index_url=None,
-        packages={"jax[cuda12]": "0.11.2", "jaxlib": "0.11.2", "nvidia-cudnn-cu12": "<9.11", "numpy": ">=2.1"},
-        conda_packages={},
-        pip_command=(
-            "pip",
-            "install",
-            "jax[cuda12]==0.11.2",
-            "jaxlib==0.11.2",
-            "nvidia-cudnn-cu12<9.11",
-            "numpy>=2.1",
-        ),
-        base_image="python:3.13-slim-bookworm",
-        image_python="3.13",
-        min_driver=MinDriver(linux="525.60.13", windows="528.33"),
+    stack=with_commands(
+        Stack(
+            framework="jax",
+            framework_version="0.11.2",
+            variant="cuda12",
+            cuda="12",
+            cudnn=None,
+            python="3.13",
+            index_url=None,
+            packages={"jax[cuda12]": "0.11.2", "jaxlib": "0.11.2", "nvidia-cudnn-cu12": "<9.11", "numpy": ">=2.1"},
+            conda_packages={},
+            pip_command=(),
+            base_image="python:3.13-slim-bookworm",
+            image_python="3.13",
+            min_driver=MinDriver(linux="525.60.13", windows="528.33"),
+        )
     ),
     reasons=(
         Reason(

@@ -35,12 +35,25 @@ def test_they_are_what_the_templates_give_today(refresh: ModuleType) -> None:
 
 
 def test_every_blessed_stack_is_there() -> None:
-    folders = {path.name for path in (ROOT / "dockerfiles").iterdir()}
-    assert folders == {"torch-cpu", "torch-cu118", "torch-cu126", "torch-cu128", "torch-cu130"}
-    for path in (ROOT / "dockerfiles").rglob("*ile"):
+    torch = {f"torch-{variant}" for variant in ("cpu", "cu118", "cu126", "cu128", "cu130")}
+    others = {"tensorflow-cpu", "tensorflow-cuda12", "jax-cpu", "jax-cuda12"}
+    assert {path.name for path in (ROOT / "dockerfiles").iterdir()} == torch | others
+    for path in (ROOT / "dockerfiles").rglob("Dockerfile"):
         lines = path.read_text().splitlines()
         assert GENERATED in lines[0]
-        assert any(line.startswith("# Build: docker build -t torch-c") for line in lines)
+        name = path.parent.name
+        gpu = " --gpus all" if "-cu" in name else ""
+        assert lines[3] == f"# How-to: docker build -t {name} . && docker run --rm -it{gpu} --shm-size 1g {name}"
+
+
+def test_a_gpu_stack_brings_its_cuda_and_a_cpu_stack_none() -> None:
+    def pins(name: str) -> list[str]:
+        return [line for line in (ROOT / "dockerfiles" / name / "requirements.txt").read_text().splitlines() if line]
+
+    assert any(line.startswith("tensorflow[and-cuda]==") for line in pins("tensorflow-cuda12"))
+    assert any(line.startswith("tensorflow-cpu==") for line in pins("tensorflow-cpu"))
+    assert any(line.startswith("jax[cuda12]==") for line in pins("jax-cuda12"))
+    assert not any("cuda" in line for line in pins("jax-cpu") if line[0] != "#")
 
 
 @pytest.mark.parametrize("cuda", ["cpu", "11.8", "12.6", "12.8", "13.0"])

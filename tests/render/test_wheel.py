@@ -61,7 +61,16 @@ def test_a_wheel_renders_without_the_source_tree(tmp_path: Path) -> None:
     package, folder, paths = done.stdout.split()
     assert package == str(unpacked / "envdoctor" / "__init__.py")
     assert folder == str(unpacked / "envdoctor" / "templates")
-    assert paths == "environment.yml,requirements.txt,Dockerfile,.dockerignore,README.md"
+    assert paths.split(",") == [
+        "environment.yml",
+        "requirements.txt",
+        "Dockerfile",
+        ".dockerignore",
+        "compose.yaml",
+        ".devcontainer/devcontainer.json",
+        "README.md",
+        "health.py",
+    ]
 
 
 def test_a_broken_installation_is_said_so(tmp_path: Path) -> None:

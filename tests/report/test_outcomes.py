@@ -1,6 +1,8 @@
 from __future__ import annotations
 
-from envdoctor.model.outcome import Check, Metrics, Outcome
+from msgspec.structs import replace
+
+from envdoctor.model.outcome import Check, Metrics, Outcome, Trial
 from envdoctor.report.outcomes import text
 
 PASSED = Outcome(
@@ -63,3 +65,17 @@ def test_a_wrong_parameter_count_is_not_called_published() -> None:
         workload="cnn", framework="torch", device="auto", status="failed", metrics=Metrics(parameters=1234567)
     )
     assert "1,234,567\n" in text((outcome,))
+
+
+def test_what_a_thorough_run_tried_and_left_out() -> None:
+    trials = (
+        Trial(name="bf16 inference", ran=True, throughput=55.65, unit="tokens/s"),
+        Trial(name="torch.compile", ran=True),
+        Trial(name="fp16 inference", ran=False, reason="on a CPU float16 is emulated"),
+    )
+    lines = text((replace(PASSED, trials=trials),)).splitlines()
+    assert lines[6:9] == [
+        "  tried         bf16 inference: 55.6 tokens/s",
+        "  tried         torch.compile",
+        "  not tried     fp16 inference: on a CPU float16 is emulated",
+    ]

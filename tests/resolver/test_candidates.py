@@ -37,7 +37,7 @@ def why(request: Request, target: Target, build: str) -> dict[str, str]:
         ("auto", Target(gpus=(TargetGpu(vendor="amd"),)), "rocm"),
         ("auto", Target(gpus=(TargetGpu(vendor="amd"), RTX_3060)), "cuda"),
         ("auto", Target(os="windows", gpus=(TargetGpu(vendor="amd"),)), "cpu"),
-        ("auto", Target(gpus=(TargetGpu(vendor="intel"),)), "cpu"),
+        ("auto", Target(gpus=(TargetGpu(vendor="intel"),)), "xpu"),
         ("auto", Target(os="macos", arch="aarch64", gpus=(TargetGpu(vendor="apple"),)), "mps"),
         ("auto", Target(os="macos", arch="x86_64"), "cpu"),
     ],

@@ -83,7 +83,9 @@ def because(found: Plan | Conflict) -> str:
         (Target(os="macos", arch="x86_64"), "2.2.2+cpu"),
         (Target(gpus=(TargetGpu(vendor="amd", name="AMD Radeon RX 7900 XTX", target="gfx1100"),)), "2.13.0+rocm7.2"),
         (Target(gpus=(TargetGpu(vendor="amd", target="gfx803"),)), "2.14.1+cpu"),
-        (Target(gpus=(TargetGpu(vendor="intel", name="Intel Arc A770"),)), "2.14.1+cpu"),
+        (Target(gpus=(TargetGpu(vendor="intel", name="Intel Arc A770"),)), "2.9.1+xpu"),
+        (Target(os="windows", gpus=(TargetGpu(vendor="intel", name="Intel Arc B580"),)), "2.9.1+xpu"),
+        (Target(arch="aarch64", gpus=(TargetGpu(vendor="intel", name="Intel Arc B580"),)), "2.14.1+cpu"),
         (Target(driver="535.183.01", gpus=(RTX_5090,)), "2.14.1+cpu"),
     ],
 )
@@ -132,8 +134,9 @@ def test_cuda_11_8_whole() -> None:
     assert found.min_driver and (found.min_driver.linux, found.min_driver.windows) == ("450.80.02", "452.39")
     assert found.conda_packages == {
         "python": "3.11",
-        "pytorch": "2.5.1.*",
+        "pytorch": "2.5.1=cuda118*",
         "pytorch-gpu": "2.5.1.*",
+        "cudatoolkit": "11.8",
         "cuda-version": "11.8",
         "numpy": "<3",
     }
@@ -164,14 +167,14 @@ def test_cpu_whole() -> None:
     assert found.packages["torch"] == "2.14.1+cpu"
     assert found.pip_command[-2:] == ("--index-url", f"{INDEX}/cpu")
     assert (found.base_image, found.min_driver, found.cuda) == ("python:3.11-slim-bookworm", None, None)
-    assert found.conda_packages["pytorch-cpu"] == found.conda_packages["pytorch"] == "2.13.0.*"
+    assert found.conda_packages == {"python": "3.11", "pytorch": "2.13.0=cpu*", "numpy": "<3"}
 
 
 def test_macos_takes_the_plain_wheel() -> None:
     found = stack(Request(), Target(os="macos", arch="aarch64", gpus=(TargetGpu(vendor="apple"),)))
     assert found.index_url is None and "--index-url" not in found.pip_command
     assert found.packages["torch"] == "2.14.1"
-    assert "pytorch-cpu" not in found.conda_packages
+    assert found.conda_packages["pytorch"] == "2.13.0=cpu*"
 
 
 def test_min_driver_counts_what_the_gpu_needs() -> None:
@@ -266,7 +269,7 @@ def test_wsl_with_a_windows_driver_below_the_floor() -> None:
     target = Target(os="wsl2", driver="451.48", gpus=(nvidia("NVIDIA GeForce RTX 2080", "7.5"),))
     found = conflict(Request(cuda="11.8"), target)
     assert "452.39" in because(found) and "Windows driver" in found.summary and "CUDA 11.8" in found.summary
-    assert len(found.reasons) == 2
+    assert [each.choice for each in found.reasons] == ["CUDA 11.8", "driver", "no cuda-compat-11-8"]
     assert [pair(each) for each in found.alternatives] == ["1.12.1+cu102", "2.14.1+cpu"]
 
 

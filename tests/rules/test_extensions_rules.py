@@ -33,6 +33,14 @@ def test_flash_attention_for_another_torch() -> None:
     silent("TORCH007", flash(tags=name.format("2.8"), cudart="12"), flash(), flash(cudart="12"))
 
 
+def test_cxx_library_older_than_an_extension() -> None:
+    own = "/usr/lib/x86_64-linux-gnu/libstdc++.so.6"
+    old = flash(glibcxx="3.4.32", libstdcxx=own, libstdcxx_version="3.4.30")
+    fires("PY017", old, "error", "needs GLIBCXX_3.4.32", own, slug="libstdcxx-too-old", certainty="certain")
+    silent("PY017", flash(glibcxx="3.4.9", libstdcxx=own, libstdcxx_version="3.4.30"))  # 9 is before 30
+    silent("PY017", flash(glibcxx="3.4.32"), flash())
+
+
 def test_flash_attention_on_an_old_card() -> None:
     old = (gpu("Tesla T4", "7.5"),)
     fires("TORCH008", changed(flash(), gpus=old), "error", "T4", "uninstall")

@@ -62,6 +62,12 @@ def test_slugs_that_a_finding_changes_to_are_in_the_vocabulary(rule: Rule) -> No
     assert set(re.findall(r'slug="([^"]+)"', source)) <= VOCABULARY
 
 
+def test_every_slug_that_a_finding_may_have_can_be_asked_for(rule: Rule) -> None:
+    known = {slug for each in registry.rules() for slug in (each.slug, *each.variants)}
+    source = Path(rule.judge.__code__.co_filename).read_text(encoding="utf-8")
+    assert set(re.findall(r'slug="([^"]+)"', source)) <= known, "declare it under `variants`"
+
+
 def test_sources_can_be_looked_up(rule: Rule) -> None:
     assert rule.sources
     assert all(source.startswith(("https://", "pkg:")) for source in rule.sources)

@@ -133,6 +133,8 @@ def test_jax(desk: Desk) -> None:
     }
     desk.put("jax", row)
     files(desk.cache, "jax", "jax-0.13.0-py3-none-any.whl")
+    pythons = ("cp312-cp312", "cp314-cp314", "cp315-cp315t")
+    files(desk.cache, "jaxlib", *(f"jaxlib-0.13.0-{each}-{LINUX}" for each in pythons))
     files(desk.cache, "jax-cuda12-plugin", *(f"jax_cuda12_plugin-0.{n}-cp312-cp312-{LINUX}" for n in ("12.3", "14.0")))
     says(
         desk.cache,
@@ -140,6 +142,7 @@ def test_jax(desk: Desk) -> None:
         "numpy>=2.1",
         'numpy>=2.2; python_version >= "3.12"',
         'jax-cuda12-plugin[with-cuda]<=0.13.0,>=0.12.0; extra == "cuda12"',
+        'jaxlib==0.12.9; extra == "cuda12"',
         'nothing; extra == "ci"',
     )
     says(
@@ -158,7 +161,9 @@ def test_jax(desk: Desk) -> None:
         "plugin": False,  # there is one that it accepts, of another release
         "cudnn": "nvidia-cudnn-cu12<10.0,>=9.12",
         "nvcc": "nvidia-cuda-nvcc-cu12>=12.6.85",
+        "jaxlib": "0.12.9",
     }
+    assert new["python_max"] == "3.14"  # the newest one with the usual interpreter
     assert new["doubt"] == "not documented yet: driver and capability floors, repeated from the release before"
 
 

@@ -16,7 +16,7 @@ from envdoctor.verify.targets import VerifyTarget
 SCRIPT = """
 import sys
 import measure
-run = measure.Run("probe", "torch")
+run = measure.Run("probe", "torch", ("probe",))
 with run.importing():
     import torch
 def work(run):
@@ -51,7 +51,7 @@ cuda = Answer(
 
 def run(tmp_path: Path, torch: str, device: str = "auto") -> Outcome:
     folder = tmp_path / "torch"
-    shutil.copytree(Path(runner.SCRIPTS) / "torch", folder)
+    shutil.copytree(runner.SCRIPTS, tmp_path, dirs_exist_ok=True)
     (folder / "probe.py").write_text(SCRIPT)
     (folder / "torch.py").write_text(TORCH + torch)
     here = VerifyTarget(executable=sys.executable, kind="python")
@@ -148,7 +148,15 @@ def test_what_libraries_print_does_not_reach_the_result(tmp_path: Path) -> None:
 
 
 def test_the_scripts_are_python_of_3_8() -> None:
-    scripts = sorted((Path(runner.SCRIPTS) / "torch").glob("*.py"))
-    assert [each.stem for each in scripts] == ["cnn", "device", "gpt2", "measure"]
-    for script in scripts:
-        ast.parse(script.read_text(), feature_version=(3, 8))
+    for framework in ("torch", "tensorflow", "jax"):
+        texts = runner.scripts(framework)
+        assert texts.keys() >= {"cnn.py", "gpt2.py", "telling.py", "machine.py"}
+        for text in texts.values():
+            ast.parse(text, feature_version=(3, 8))
+
+
+def test_what_a_workload_is_started_with() -> None:
+    assert runner.script_of("resnet50") == "cnn.py"
+    started = ("--device", "cpu", "--seed", "0", "--model", "resnet50", "--thorough")
+    assert runner.words("resnet50", "cpu", quick=False, thorough=True) == started
+    assert runner.words("gpt2", "auto", quick=True, thorough=False) == ("--device", "auto", "--seed", "0", "--quick")

@@ -126,3 +126,9 @@ def test_a_process_that_cannot_be_ended_is_said_to_hang() -> None:
     outcome = verdict(ASKED, Heard(stage="train", done=1, total=9), late)
     assert outcome.status == "timeout"
     assert outcome.reason is not None and "hangs inside the kernel" in outcome.reason
+
+
+def test_each_framework_is_held_to_the_same_published_sizes() -> None:
+    for workload, parameters in (("resnet50", 25_557_032), ("mobilenetv2", 3_504_872), ("gpt2-medium", 354_823_168)):
+        for framework in ("torch", "tensorflow", "jax"):
+            assert EXPECTED[framework, workload].parameters == parameters

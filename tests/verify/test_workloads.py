@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,12 +26,26 @@ Break = Callable[..., Outcome]
 
 
 def prove(
-    python: str, workload: str, *, scripts: str = runner.SCRIPTS, device: str = "cpu", memory_cap: int | None = None
+    python: str,
+    workload: str,
+    *,
+    scripts: str = runner.SCRIPTS,
+    device: str = "cpu",
+    memory_cap: int | None = None,
+    thorough: bool = False,
 ) -> Outcome:
     target = interpreter(LocalHost(), python)
     steps: list[Progress] = []
     (outcome,) = runner.run(
-        target, (workload,), device, PATIENCE, memory_cap, steps.append, quick=True, scripts=scripts
+        target,
+        (workload,),
+        device,
+        PATIENCE,
+        memory_cap,
+        steps.append,
+        quick=True,
+        thorough=thorough,
+        scripts=scripts,
     )
     return outcome
 
@@ -51,7 +66,7 @@ def broken(tmp_path: Path, torch_python: str) -> Break:
 
     def run(workload: str, *changes: tuple[str, str, str]) -> Outcome:
         folder = tmp_path / "torch"
-        shutil.copytree(Path(runner.SCRIPTS) / "torch", folder)
+        shutil.copytree(runner.SCRIPTS, tmp_path, dirs_exist_ok=True)
         for file, old, new in changes:
             text = (folder / file).read_text()
             assert text.count(old) == 1, f"{old!r} stands {text.count(old)} times in {file}"
@@ -100,7 +115,7 @@ def test_without_learning_it_does_not_pass(broken: Break, workload: str) -> None
 
 
 def test_a_network_of_another_size_does_not_pass(broken: Break) -> None:
-    outcome = broken("cnn", ("cnn.py", "nn.Linear(512, classes)", "nn.Linear(512, classes, bias=False)"))
+    outcome = broken("cnn", ("networks.py", "nn.Linear(before, classes)", "nn.Linear(before, classes, bias=False)"))
     assert outcome.status == "failed"
     assert outcome.reason == "parameter count: expected 11689512, got 11688512"
 
@@ -108,8 +123,8 @@ def test_a_network_of_another_size_does_not_pass(broken: Break) -> None:
 def test_nor_does_one_whose_script_believes_the_other_size(broken: Break) -> None:
     outcome = broken(
         "cnn",
-        ("cnn.py", "nn.Linear(512, classes)", "nn.Linear(512, classes, bias=False)"),
-        ("cnn.py", "PUBLISHED_PARAMETERS = 11689512", "PUBLISHED_PARAMETERS = 11688512"),
+        ("networks.py", "nn.Linear(before, classes)", "nn.Linear(before, classes, bias=False)"),
+        ("networks.py", '"resnet18": 11689512', '"resnet18": 11688512'),
     )
     assert outcome.status == "failed"
     assert outcome.reason is not None and "11688512 parameters; published are 11689512" in outcome.reason
@@ -128,7 +143,7 @@ def test_another_result_than_the_reference_does_not_pass(broken: Break) -> None:
 
 
 def test_a_cache_that_forgets_does_not_pass(broken: Break) -> None:
-    forgetful = ("gpt2.py", "torch.cat((past[1], value), 2)", "torch.cat((0 * past[1], value), 2)")
+    forgetful = ("decoder.py", "torch.cat((past[1], value), 2)", "torch.cat((0 * past[1], value), 2)")
     outcome = broken("gpt2", forgetful)
     assert outcome.status == "failed"
     failed = [each.name for each in outcome.checks if not each.passed]
@@ -136,7 +151,7 @@ def test_a_cache_that_forgets_does_not_pass(broken: Break) -> None:
 
 
 def test_before_torch_2_it_attends_by_hand(broken: Break) -> None:
-    outcome = broken("gpt2", ("gpt2.py", 'hasattr(functional, "scaled_dot_product_attention")', "False"))
+    outcome = broken("gpt2", ("decoder.py", 'hasattr(functional, "scaled_dot_product_attention")', "False"))
     assert (outcome.status, outcome.reason) == ("passed", None)
 
 
@@ -167,3 +182,30 @@ def test_a_device_that_is_not_there(torch_python: str, cnn: Outcome) -> None:
     outcome = prove(torch_python, "cnn", device="cuda")
     assert outcome.status == "failed"
     assert outcome.reason is not None and "CUDA device" in outcome.reason
+
+
+def test_a_thorough_run_tries_what_the_device_has_and_says_what_it_has_not(torch_python: str) -> None:
+    outcome = prove(torch_python, "gpt2", thorough=True)
+    assert (outcome.status, outcome.reason) == ("passed", None)
+    names = {each.name for each in outcome.checks}
+    assert names >= {
+        "gradient agrees with finite differences",
+        "checkpoint comes back",
+        "same seed, same losses on the CPU",
+        "pictures come from 2 workers",
+        "bf16 inference agrees with float32",
+    }
+    tried = {each.name: each for each in outcome.trials}
+    assert tried["bf16 inference"].ran and tried["bf16 inference"].throughput
+    assert not tried["fp16 inference"].ran and "emulated" in (tried["fp16 inference"].reason or "")
+    assert tried["all-reduce over several devices"].reason == "there is one device"
+
+
+@pytest.mark.parametrize(("wrong", "status"), [("", 0), ("(rank + 2)", 1)])
+def test_several_processes_add_up_a_tensor(torch_python: str, tmp_path: Path, wrong: str, status: int) -> None:
+    text = (Path(runner.SCRIPTS) / "torch" / "allreduce.py").read_text()
+    assert text.count("float(rank + 1)") == 1
+    script = tmp_path / "allreduce.py"
+    script.write_text(text.replace("float(rank + 1)", f"float{wrong}") if wrong else text)
+    command = [torch_python, str(script), "--backend", "gloo", "--processes", "2"]
+    assert subprocess.run(command, timeout=PATIENCE, check=False).returncode == status

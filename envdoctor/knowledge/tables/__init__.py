@@ -122,6 +122,7 @@ class TorchRelease(Row):
     glibc_aarch64: str | None = None
     variants_source: str | None = None
     xpu: bool | None = None  # there is a build for Intel GPUs; None: not known
+    rocm_doubts: dict[str, str] = {}  # tag -> why it is not certain that this build was published
 
     def variant(self, tag: str) -> TorchVariant | None:
         """Give the build of that tag (`cu118`, `cpu`), or None."""

@@ -48,6 +48,7 @@ class JaxCuda(Record):
     driver: str  # oldest driver branch, Linux
     capability_min: str
     capability_doubt: str | None
+    jaxlib: str | None = None  # that the extra pins, where it is not the release's own
 
 
 class JaxRelease(Row):
@@ -91,6 +92,16 @@ class OtherIndex(Row):
 
     url: str
     holds: str
+    jetson: tuple[str, ...] = ()  # compute capabilities of the Jetson modules that its wheels are for
+
+
+class MirrorPart(Row):
+    """What one mirror has a copy of, and where; without an address it is known, or thought, to have none."""
+
+    mirror: str  # tuna
+    kind: Literal["pip", "torch", "conda", "ubuntu", "debian", "hub"]
+    url: str | None  # torch: the folder above cu118; conda: the channel conda-forge
+    links: bool = False  # it has pages of links to files (--find-links) in place of an index
 
 
 class FrameworkImage(Row):

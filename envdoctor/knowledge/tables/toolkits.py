@@ -39,6 +39,17 @@ class CudaCompat(Row):
     drivers: tuple[str, ...]
 
 
+class CudaCompatBase(Row):
+    """The driver branches that a cuda-compat package runs on with a data-centre GPU, as NVIDIA's image declares them.
+
+    An image with the package inside names in NVIDIA_REQUIRE_CUDA, for `brand=tesla`, each older branch that it accepts.
+    Branches that the CUDA family serves anyway are in the list too.
+    """
+
+    cuda: str  # 12.4
+    branches: tuple[int, ...]
+
+
 class ForwardCompatibility(Row):
     """A condition of running a newer CUDA on an older kernel driver with a cuda-compat package."""
 

@@ -54,6 +54,9 @@ def no_libcuda(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
             ),
             r"(?i)cannot find -lcuda\b",
         )
+    works = driver_answers(machine) or mentions(machine, r"nvidia-smi[^\n]{0,20}(?:works|ok|fine|shows|正常)")
+    if line is None and works:
+        line = said(machine, r"(?i)CUDA driver library cannot be found")
     if line is None or mentions(machine, r"docker (?:run|exec|build)|inside (?:the|a) container"):
         return
     yield found(
@@ -61,7 +64,7 @@ def no_libcuda(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         "It belongs to the driver, not to a CUDA toolkit, and must be of the same release as the kernel module.",
         evidence=(line.evidence,),
         certainty="certain" if driver_answers(machine) else "likely",
-        severity=None if driver_answers(machine) or "CUDA Version" in line.words[0] else "warning",
+        severity=None if works or "CUDA Version" in line.words[0] else "warning",
         fixes=(
             Fix(
                 summary="Install the driver's compute package in the driver's own version.",
@@ -142,7 +145,7 @@ def no_gpu(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     "error",
     certainty="likely",
     needs=("problems",),
-    supersedes=("MSG905",),
+    supersedes=("MSG905", "MSG409"),
     sources=(INSTALL_GUIDE, "https://github.com/pytorch/pytorch/blob/main/torch/csrc/utils/device_lazy_init.cpp"),
 )
 def no_driver(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
@@ -161,17 +164,24 @@ def no_driver(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         SMI_FAILED,
         r"(?i)kernel driver does not appear to be running on this host",
         r"(?i)could not open driver version path for reading",
+        r"(?i)/proc/driver/nvidia/version:? (?:no such file|does not exist)",
         (
             r"(?i)nvidia-smi['\"`]?:? (?:command )?not found|command 'nvidia-smi' not "
-            r"found|'nvidia-smi' is not recognized|nvidia-smi: No such file"
+            r"found|command not found: nvidia-smi|'nvidia-smi' is not recognized|nvidia-smi: No such file"
+            r"|未找到.{0,4}nvidia-smi"
         ),
         (
             r"(?i)NVML: Driver Not Loaded|failed to initialize NVML: (?:Driver Not Loaded|"
-            r"ERROR_DRIVER_NOT_LOADED)|NVMLError_DriverNotLoaded"
+            r"ERROR_DRIVER_NOT_LOADED)|NVMLError_DriverNotLoaded|nvml error: driver not loaded"
         ),
-        r"(?i)NVML Shared Library Not Found|nvcuda\.dll[^\n]{0,20}not found|could not find nvcuda",
+        r"(?i)NVML Shared Library Not Found|nvcuda\.dll[^\n]{0,20}not found|could not find (?:module )?['\"]?nvcuda",
         r"(?i)please (?:check|make sure)[^\n]{0,60}(?:installed|running)[^\n]{0,30}nvidia (?:gpu|driver)",
         r"(?i)modprobe[^\n]{0,40}nvidia[^\n]{0,30}no such device",
+        r"(?i)nvidia (?:kernel )?(?:driver|module) is not (?:loaded|installed|running)",
+        r"(?i)\b0 active driver",
+        r"(?i)CUDA driver library cannot be found",
+        r"(?i)\bno (?:nvidia |gpu )?drivers? (?:is |are |was )?(?:yet )?(?:installed|loaded|found)\b",
+        r"(?i)(?:没有|没|未)(?:安装|装)[^\n]{0,8}(?:显卡|nvidia)? ?驱动",
     )
     if line is None:
         return

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.finding import Fix
 from envdoctor.model.snapshot import Snapshot
-from envdoctor.model.version import compare, major
+from envdoctor.model.version import compare, major, readable
 from envdoctor.rules.registry import Found, found, rule
-from envdoctor.rules.told import said
+from envdoctor.rules.told import Said, built_for, capability, cards_named, said
 
 EXTENSION = "https://github.com/pytorch/pytorch/blob/main/torch/utils/cpp_extension.py"
 HOSTS = "https://docs.nvidia.com/cuda/cuda-installation-guide-linux/index.html"
@@ -40,16 +40,18 @@ def other_nvcc(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         ),
         r"(?i)Installed CUDA version ([\d.]+) does not match the version torch was compiled with ([\d.]+)",
         r"(?i)Cuda extensions are being compiled with a version of Cuda that does\s*not match",
-        r"(?i)(?:nvcc|CUDA toolkit|CUDA_HOME)[^\n]{0,60}(?:does not match|mismatch|differ)[^\n]{0,60}(?:torch|pytorch)",
         (
-            r"(?i)(?:FlashAttention|flash[_-]attn|this package|extension)[^\n]{0,40}(?:is "
-            r")?only supported on CUDA ([\d.]+) and above"
+            # nvidia-smi's CUDA is the driver's, and may differ from everything else
+            r"(?im)^(?![^\n]*nvidia-smi)[^\n]{0,200}?(?:nvcc|CUDA toolkit|CUDA_HOME)[^\n]{0,60}"
+            r"(?:does not match|mismatch|differ)[^\n]{0,60}(?:torch|pytorch)"
         ),
+        r"(?i)\b[\w-]{3,40} (?:is )?only supported on CUDA ([\d.]+) and (?:above|newer|later)",
         (
             r"(?i)(?:Torch|PyTorch)[^\n]{0,24} CUDA ([\d.]+)[^\n]{0,30}(?:nvcc|toolkit)"
             r"[^\n]{0,20} ([\d.]+)[^\n]{0,30}(?:mismatch|differ|incompatible)"
         ),
     )
+    line = line or _by_facts(machine)
     if line is None:
         return
     pair = f": nvcc {line.words[1]}, torch {line.words[2]}" if line.words.re.groups >= 2 and line.words[2] else ""
@@ -73,6 +75,24 @@ def other_nvcc(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
             ),
         ),
     )
+
+
+_BUILD_FAILED = (
+    r"(?i)failed (?:to build|building)[^\n]{0,60}",
+    r"(?i)error compiling objects for extension|ninja: build stopped",
+    r"(?i)error: command '[^'\n]{0,80}(?:nvcc|gcc|g\+\+|cl\.exe|ninja)\S{0,8}' failed",
+    r"(?i)compil\w+[^\n]{0,60}(?:fail|mismatch|error)|error building extension",
+)
+
+
+def _by_facts(machine: Snapshot) -> Said | None:
+    """Find the build that failed while nvcc and torch are of different CUDA majors; None: they fit, or none failed."""
+    torch = machine.python.framework("torch") if machine.python else None
+    built = readable(torch.cuda) if torch else None
+    kits = [version for kit in machine.toolkits if (version := readable(kit.version))]
+    if built is None or not kits or any(major(kit) == major(built) for kit in kits):
+        return None
+    return said(machine, *_BUILD_FAILED)
 
 
 @rule(
@@ -104,6 +124,21 @@ def toolkit_too_old(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         r"NVRTC_ERROR_INVALID_OPTION",
     )
     if line is None:
+        return
+    if "nvrtc" in line.words[0].lower() and machine.python and machine.python.framework("torch"):
+        yield found(
+            f"The NVRTC inside this PyTorch does not know {cards_named(machine)}",
+            "torch brings its own compiler for kernels that are made at run time; it is of the build's CUDA.",
+            evidence=(line.evidence,),
+            slug="gpu-too-new-for-build",
+            fixes=(
+                Fix(
+                    summary="Install a build of torch for a CUDA that knows the card.",
+                    commands=(("envdoctor", "provision"),),
+                    effect="changes-env",
+                ),
+            ),
+        )
         return
     arch = line.words[1] if line.words.re.groups else None
     capability = arch if arch and "." in arch else f"{arch[:-1]}.{arch[-1]}" if arch else None
@@ -170,6 +205,8 @@ def compiler_too_new(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         ),
         r"(?i)c\+\+/\d+/[^\n]{0,80}(?:error|undefined)[^\n]{0,80}",
         r"(?i)identifier \"?(?:__builtin_\w+|_Float(?:32|64|128)x?|__ieee128)\"? is undefined",
+        r"bits/(?:floatn|mathcalls|stdlib)[\w-]{0,12}\.h(?:\(\d+\)|:\d+:\d+): error",
+        r"(?i)STL1002: Unexpected compiler version",
         r"(?i)The current installed version of (?:g\+\+|gcc) \([\d.]+\) is greater than the maximum required version",
     )
     if line is None:
@@ -190,6 +227,14 @@ def compiler_too_new(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
             ),
         ),
     )
+
+
+# "libevice" is how XLA has spelt it for years.
+_NO_LIBDEVICE = (
+    r"(?i)libdevice not found|libdevice is required by this HLO module",
+    r"(?i)(?:can't|cannot|couldn't|could not|unable to) find[^\n]{0,40}libd?evice",
+    r"(?i)libdevice[\w.]*\.bc[^\n]{0,40}(?:not found|no such|missing)|no such file[^\n]{0,40}libdevice",
+)
 
 
 @rule(
@@ -220,13 +265,17 @@ def ptxas_too_old(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         ),
         r"(?i)ptxas[^\n]{0,40}does not support (?:CC|compute capability|sm_)[^\n]{0,20}",
         r"(?i)invoking ptxas with version [\d.]+, which corresponds",
-        (
-            r"(?i)(?:couldn't|could not|can't|cannot) (?:get|find|run|invoke) ptxas[^\n]{0,60}|"
-            r"PTXASError|ptxas exited with non-zero"
-        ),
     )
-    if line is None:
+    if line is None and not said(machine, *_NO_LIBDEVICE):
+        line = said(
+            machine,
+            r"(?i)(?:couldn't|could not|can't|cannot) (?:get|find|run|invoke) ptxas[^\n]{0,60}|"
+            r"PTXASError|ptxas exited with non-zero",
+        )
+    if line is None or _torch_too_old(machine, facts):
         return
+    if said(machine, r"ptxas application ptx input") and said(machine, r"UNSUPPORTED_PTX|cuLink"):
+        return  # the driver's own ptxas has spoken
     yield found(
         "The ptxas that is found is older than the code or the GPU needs",
         "It belongs to a toolkit of another CUDA version than the framework's.",
@@ -240,6 +289,15 @@ def ptxas_too_old(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
             ),
         ),
     )
+
+
+def _torch_too_old(machine: Snapshot, facts: Knowledge) -> bool:
+    """Tell whether torch itself is older than the card, so that every part of its stack is."""
+    torch = machine.python.framework("torch") if machine.python else None
+    own = capability(machine, facts)
+    row = facts.architecture(own) if own else None
+    built = built_for(machine, facts) if torch else None
+    return bool(row and row.first_cuda and built and compare(built, row.first_cuda) < 0)
 
 
 @rule(
@@ -257,12 +315,7 @@ def libdevice(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
 
     Check: `find / -name 'libdevice.10.bc' 2>/dev/null`.
     """
-    line = said(
-        machine,
-        r"(?i)libdevice not found",
-        r"(?i)(?:can't|cannot|couldn't|could not|unable to) find[^\n]{0,30}libdevice",
-        r"libdevice[\w.]*\.bc[^\n]{0,40}(?:not found|no such|missing)",
-    )
+    line = said(machine, *_NO_LIBDEVICE)
     if line is None:
         return
     yield found(

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
-from envdoctor.knowledge.load import Knowledge
+from envdoctor.knowledge.load import Knowledge, code_runs
 from envdoctor.model.finding import Fix
 from envdoctor.model.snapshot import Snapshot
 from envdoctor.model.version import compare
+from envdoctor.rules.compiled import code_of
+from envdoctor.rules.installed import torch
 from envdoctor.rules.registry import Found, found, rule
-from envdoctor.rules.told import built_for, capabilities, capability, cards_named, mentions, on_jetson, said
+from envdoctor.rules.reinstall import cards
+from envdoctor.rules.told import Said, built_for, capabilities, capability, cards_named, mentions, on_jetson, said
+from envdoctor.rules.wording import listed
 
 TORCH = "https://github.com/pytorch/pytorch/blob/main/torch/cuda/__init__.py"
 TF_GPU = "https://github.com/tensorflow/tensorflow/blob/master/tensorflow/core/common_runtime/gpu/gpu_device.cc"
 GPUS = "https://developer.nvidia.com/cuda-gpus"
 ROCM = "https://rocm.docs.amd.com/projects/install-on-linux/en/latest/reference/system-requirements.html"
 
+_SUPPORTS = (
+    r"CUDA capability sm_(\d{2,3}) is not compatible[\s\S]{0,160}?supports CUDA "
+    r"capabilities ((?:(?:sm|compute)_\d+a?\s*)+)"
+)
 # Messages of a build without code for the card; which side is too old, versions and capability tell.
 _NO_CODE = (
     r"(?i)no kernel image is available",
@@ -25,6 +34,9 @@ _NO_CODE = (
     r"(?i)CUDNN_STATUS_ARCH_MISMATCH",
     r"(?i)(?:is )?not compatible with the current PyTorch installation",
     r"(?i)invalid device function",
+    r"(?i)No supported GPU\(s\) detected to run this container",
+    r"(?i)GPU,? which is not yet supported in this version",
+    r"(?i)which is of compute capability \(CC\) \d",
 )
 # What a library without code for the card may print as well; only versions make it proof.
 _ODD = (
@@ -54,23 +66,69 @@ def no_code(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     Check: `python -c "import torch; print(torch.cuda.get_arch_list(), torch.cuda.get_device_capability())"`.
     An extension of its own (bitsandbytes, flash-attn) can lack the code although torch has it.
     """
-    listed = said(
-        machine,
-        (
-            r"CUDA capability sm_(\d{2,3}) is not compatible[\s\S]{0,160}?supports CUDA "
-            r"capabilities ((?:(?:sm|compute)_\d+a?\s*)+)"
-        ),
-    )
-    if listed:
-        own, built = (
-            int(listed.group(1)),
-            [int("".join(c for c in word.partition("_")[2] if c.isdigit())) for word in listed.group(2).split()],
+    named = said(machine, _SUPPORTS)
+    if named:
+        if _served_by_ptx(machine, named):
+            return  # the report says that it works, in the end
+        own, codes_built = (
+            int(named.group(1)),
+            [int("".join(c for c in word.partition("_")[2] if c.isdigit())) for word in named.group(2).split()],
         )
         yield _verdict(
             machine,
-            listed.evidence,
-            newer=own > max(built),
-            named=f"it was built for sm_{min(built)} to sm_{max(built)}",
+            named.evidence,
+            newer=own > max(codes_built),
+            named=f"it was built for sm_{min(codes_built)} to sm_{max(codes_built)}",
+        )
+        return
+    listing = said(
+        machine,
+        (
+            r"\[((?:'sm_\d{2,3}a?',? ?)+)(?:'compute_\d+',?"
+            r" ?)*\][\s\S]{0,200}?capability[^\n]{0,20}\n?[^\n]{0,6}\((\d{1,2}), (\d)\)"
+        ),
+    )
+    if listing:
+        archs = [int(each) for each in re.findall(r"sm_(\d+)", listing.group(1))]
+        own_code = int(listing.group(2) + listing.group(3))
+        if all(own_code // 10 != arch // 10 or own_code < arch for arch in archs):
+            yield _verdict(
+                machine,
+                listing.evidence,
+                newer=own_code > max(archs),
+                named=f"it was built for sm_{min(archs)} to sm_{max(archs)}",
+            )
+            return
+    requires = said(machine, r"which requires CUDA_VERSION >= (\d{4,5})\s+to\s+work properly")
+    if requires:
+        need = int(requires.group(1))
+        yield _verdict(
+            machine, requires.evidence, newer=True, named=f"the card needs CUDA {need // 1000}.{need % 1000 // 10}"
+        )
+        return
+    codes = said(
+        machine, r"which is of compute capability \(CC\) (\d{1,2}\.\d)[\s\S]{0,200}?((?:\n?- \d{1,2}\.\d which[^\n]*)+)"
+    )
+    if codes and not on_jetson(machine):
+        built = list(re.findall(r"- (\d{1,2}\.\d) which", codes.group(2)))
+        yield _verdict(
+            machine,
+            codes.evidence,
+            newer=compare(codes.group(1), built[0]) > 0,
+            named=f"it was built for compute capability {listed(built)}",
+        )
+        return
+    span = said(
+        machine,
+        r"(?i)which is of (?:cuda |compute )?capability(?: \(CC\))? (\d{1,2}\.\d)[\s\S]{0,160}?"
+        r"\((\d{1,2}\.\d)\) ?- ?\((\d{1,2}\.\d)\)",
+    )
+    if span:
+        yield _verdict(
+            machine,
+            span.evidence,
+            newer=compare(span.group(1), span.group(3)) > 0,
+            named=f"it was built for compute capability {span.group(2)} to {span.group(3)}",
         )
         return
     old = said(
@@ -174,6 +232,13 @@ def gfx(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         r"(?i)(?:unsupported|not support\w*)[^\n]{0,60}gfx\d{3,4}",
         r"(?i)amdgpu\[\d\] is not supported",
         r"HSA_OVERRIDE_GFX_VERSION",
+        r"(?i)No paths matched [^\n]{0,120}gfx\d{3,4}",
+        r"(?i)hipBLASLt on an unsupported architecture",
+        # Targets that ROCm's own list leaves out, and a crash at the first kernel.
+        (
+            r"(?i)gfx(?:8\d\d|90c|10(?!30)\d\d|1103|115\d)[\s\S]{0,600}?(?:segmentation fault|core dumped"
+            r"|memory access fault)"
+        ),
     )
     if line is None:
         return
@@ -218,17 +283,11 @@ def slow_start(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         r"(?i)not built with CUDA kernel binaries compatible with compute capability",
         r"(?i)jit[- ]compil\w+[^\n]{0,60}(?:minutes|long|slow|ptx)|\bptx\b[^\n]{0,60}\bjit\b",
     )
-    if line is None and mentions(
-        machine,
-        (
-            r"(?:first|start|import|initiali[sz]|\.cuda\(\)|\.to\()[^\n]{0,120}(?:\d+ ?(?:min|"
-            r"minutes)|very slow|takes? (?:so |very |a )?long|forever|分钟)"
-        ),
-    ):
-        built = built_for(machine, facts)
-        rows = [facts.architecture(own) for own in capabilities(machine, facts)]
-        if built and any(row and row.first_cuda and compare(built, row.first_cuda) < 0 for row in rows):
-            line = said(machine, r"(?i)[^\n]*(?:\d+ ?min|slow|long|forever|分钟)[^\n]*")
+    warned = said(machine, _SUPPORTS)
+    if warned and _served_by_ptx(machine, warned):
+        line = warned
+    if line is None and _slow_start(machine) and _portable_code(machine, facts):
+        line = said(machine, r"(?i)[^\n]*(?:\d+ ?min|slow|long|forever|分钟)[^\n]*")
     if line is None:
         return
     yield found(
@@ -245,3 +304,42 @@ def slow_start(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
             ),
         ),
     )
+
+
+def _slow_start(machine: Snapshot) -> bool:
+    """Tell whether the report says that the first start, or the first use of the GPU, takes minutes."""
+    return mentions(
+        machine,
+        r"(?:first|start|import|initiali[sz]|\.cuda\(\)|\.to\()[^\n]{0,120}"
+        r"(?:\d+ ?(?:min|minutes)|very slow|takes? (?:so |very |a )?long|forever|分钟)",
+        r"(?:第一次|首次|初次)[^\n]{0,60}(?:分钟|很慢|很久)",
+        r"\d+ ?(?:min|minutes)\b[^\n]{0,60}(?:the first|on first|first (?:call|run|time|use))",
+    )
+
+
+def _slow_once(machine: Snapshot) -> bool:
+    """Tell whether it also says that it works afterwards."""
+    return _slow_start(machine) and mentions(
+        machine,
+        r"(?:after(?:wards| that)?|then|later|second|subsequent|next)\b[^\n]{0,60}"
+        r"\b(?:fast|fine|normal|works?|quick|instant)",
+        r"(?:之后|以后|然后|第二次|后面)[^\n]{0,24}(?:快|正常|没问题)",
+    )
+
+
+def _served_by_ptx(machine: Snapshot, named: Said) -> bool:
+    """Tell whether PTX in the list that torch printed serves the card, and the report says that it did, in the end."""
+    own, built = named.group(1), named.group(2).split()
+    portable = [code for code in built if code.startswith("compute_")]
+    return code_runs(portable, f"{own[:-1]}.{own[-1]}") and _slow_once(machine)
+
+
+def _portable_code(machine: Snapshot, facts: Knowledge) -> bool:
+    """Tell whether a card is newer than all machine code of the build, and nothing says that there is no PTX for it."""
+    built = built_for(machine, facts)
+    rows = [facts.architecture(own) for own in capabilities(machine, facts)]
+    if not built or not any(row and row.first_cuda and compare(built, row.first_cuda) < 0 for row in rows):
+        return False
+    framework = torch(machine)
+    code = code_of(framework, machine, facts) if framework else None
+    return code is None or any(code.runs(gpu, facts) for gpu in cards(machine, facts))

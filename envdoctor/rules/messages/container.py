@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from envdoctor.knowledge.fit import branch_offers
+from envdoctor.knowledge.fit import branch_offers, driver_runs
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.snapshot import Snapshot
 from envdoctor.model.version import at_least, readable
 from envdoctor.rules.registry import Found, found, rule
 from envdoctor.rules.remedies import on_host
-from envdoctor.rules.told import in_container, in_wsl, mentions, said
+from envdoctor.rules.told import NO_DEVICE, Said, built_for, in_container, in_wsl, mentions, said, unseen
 
 TOOLKIT = "https://docs.nvidia.com/datacenter/cloud-native/container-toolkit/latest/install-guide.html"
 TROUBLE = "https://docs.nvidia.com/datacenter/cloud-native/container-toolkit/latest/troubleshooting.html"
@@ -42,7 +42,7 @@ def snap(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         (
             r"(?i)/(?:var/)?snap/(?:bin/)?docker\b|snap\.docker|snap (?:list|install|remove|"
             r"info|restart)[^\n]{0,20}docker|docker[^\n]{0,30}(?:from|via|by|with|using)"
-            r" (?:the )?snap\b"
+            r" (?:the )?snap\b|(?m:^docker +\d\S+ +\d+ +\S*(?:stable|edge|candidate|beta)\b)"
         ),
     )
     certain = line is not None
@@ -103,6 +103,7 @@ def toolkit_missing(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
             r"file not found|no such file|: command not found)"
         ),
         r"(?i)unresolvable CDI devices|stat nvidia\.com/gpu|unknown flag: --gpus|unable to find CDI",
+        r"(?i)stat'?ing file [^\n]{0,4}nvidia\.com/gpu|GPU vendor from CDI|no known GPU vendor found",
         r"(?i)nvidia-docker: command not found",
     )
     if line is None:
@@ -144,6 +145,7 @@ def cgroup_v2(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     line = said(
         machine,
         r"cgroup subsystem devices not found",
+        r"(?i)failed to get device cgroup|no cgroup filesystem mounted",
         r"(?i)nvidia-container-cli[^\n]{0,60}cgroup[^\n]{0,60}(?:not found|no such file|not supported)",
     )
     if line is None:
@@ -231,64 +233,6 @@ def image_wants_newer_driver(machine: Snapshot, facts: Knowledge) -> Iterator[Fo
 
 
 @rule(
-    "MSG208",
-    "container-driver-capabilities-missing",
-    "error",
-    certainty="likely",
-    needs=("problems",),
-    supersedes=("MSG401", "MSG402", "MSG211", "MSG212"),
-    sources=(SPECIALIZED,),
-)
-def capabilities(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
-    """The container was given only a part of the driver: NVIDIA_DRIVER_CAPABILITIES leaves out what is needed.
-
-    `utility` brings nvidia-smi, `compute` libcuda, `video` libnvcuvid and libnvidia-encode, `graphics` GL and Vulkan.
-    Without the variable a container gets utility and compute.
-
-    Check: `ls /usr/lib/x86_64-linux-gnu/libnvidia-encode.so.1 /usr/lib/x86_64-linux-gnu/libcuda.so.1` in the container.
-    """
-    if not in_container(machine):
-        return
-    granted = machine.variable("NVIDIA_DRIVER_CAPABILITIES")
-    line = said(
-        machine,
-        (
-            r"(?i)(?:cannot load|could not (?:dynamically )?load|cannot open|unable to "
-            r"load|failed to load|no such file)[^\n]{0,40}lib(?:nvcuvid|nvidia-encode|"
-            r"nvoptix|GLX_nvidia|EGL_nvidia)"
-        ),
-        (
-            r"(?i)lib(?:nvcuvid|nvidia-encode|nvoptix|GLX_nvidia|EGL_nvidia)\.so[^\n]{0,40}(?:cannot "
-            r"open|not found|no such)"
-        ),
-    ) or (
-        said(
-            machine,
-            r"(?i)libcuda\.so(?:\.1)?[^\n]{0,40}(?:cannot open|not found)",
-            r"(?i)CUDA[^\n]{0,60}(?:not available|no CUDA|unavailable|False)",
-            r"NVIDIA_DRIVER_CAPABILITIES",
-        )
-        if granted is not None and granted not in ("all", "") and "compute" not in granted
-        else None
-    )
-    if line is None:
-        return
-    yield found(
-        "The container was started without the driver capability that this needs",
-        f"NVIDIA_DRIVER_CAPABILITIES is “{granted}”."
-        if granted
-        else "By default video and graphics libraries are left out.",
-        evidence=(line.evidence,),
-        fixes=(
-            on_host(
-                "Start the container with -e NVIDIA_DRIVER_CAPABILITIES=all, or compute,utility,video.",
-                page=SPECIALIZED,
-            ),
-        ),
-    )
-
-
-@rule(
     "MSG209",
     "container-without-gpu",
     "error",
@@ -311,25 +255,18 @@ def started_without(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         r"(?i)Use (?:'nvidia-docker run'|the NVIDIA Container Toolkit) to start this container",
     )
     certain = line is not None
+    given = machine.variable("NVIDIA_VISIBLE_DEVICES")
     if line is None and mentions(
         machine,
         (
             r"docker (?:run|exec|compose|build)|docker-compose|in(?:side)? (?:a |the |"
-            r"my )?(?:docker|container)|podman run|kubectl|\bpod\b"
+            r"my )?(?:docker|container)|podman run|kubectl|\bpod\b|容器"
         ),
     ):
-        unseen = said(
-            machine,
-            r"Found no NVIDIA driver on your system",
-            r"(?i)nvidia-smi[^\n]{0,30}(?:command not found|executable file not found|not found in \$PATH)",
-            r"(?i)kernel driver does not appear to be running",
-            r"(?i)libcuda\.so\.1: cannot open",
-            r"(?i)no CUDA-capable device is detected|CUDA_ERROR_NO_DEVICE",
-        )
-        asked = mentions(
-            machine, r"--gpus|--runtime[= ]nvidia|nvidia-docker|driver: nvidia|--device nvidia|/dev/nvidia"
-        )
-        line = unseen if unseen and not asked else None
+        line = None if _asked(machine) or _other_reason(machine, facts) else _unseen_inside(machine)
+    if line is None and given in ("void", "none", ""):
+        line = unseen(machine) or said(machine, NO_DEVICE)
+        certain = line is not None
     if line is None:
         return
     yield found(
@@ -347,3 +284,36 @@ def started_without(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
             ),
         ),
     )
+
+
+def _unseen_inside(machine: Snapshot) -> Said | None:
+    """Find what programs in a container print where nothing of the driver was handed in."""
+    return said(
+        machine,
+        r"Found no NVIDIA driver on your system",
+        r"(?i)nvidia-smi[^\n]{0,30}(?:command not found|executable file not found|not found in \$PATH)",
+        r"(?i)kernel driver does not appear to be running",
+        r"(?i)libcuda\.so\.1: cannot open",
+        r"(?i)No CUDA runtime is found|Failed to infer device type",
+        r"(?i)is_available\(\)[^\n]{0,40}\n?[^\n]{0,12}\bFalse\b|list_physical_devices\([^\n]{0,30}\n?[^\n]{0,6}\[\]",
+        NO_DEVICE,
+    )
+
+
+def _asked(machine: Snapshot) -> bool:
+    """Tell whether the engine was asked for a GPU, in any of its ways."""
+    return mentions(
+        machine,
+        r"--gpus|--runtime[= ]nvidia|nvidia-docker|driver: nvidia|--device[= ]nvidia|/dev/nvidia|nvidia\.com/gpu"
+        r"|runtime: nvidia|capabilities: ?\[|device_ids|default-runtime|--nv\b|NVIDIA_VISIBLE_DEVICES[=:] ?(?:all|\d)",
+    )
+
+
+def _other_reason(machine: Snapshot, facts: Knowledge) -> bool:
+    """Tell whether the versions explain an unused GPU by themselves: a CPU build, or a driver that is too old."""
+    torch = machine.python.framework("torch") if machine.python else None
+    if torch and torch.gpu_build is False:
+        return True
+    driver, needed = machine.driver, built_for(machine, facts)
+    version = readable(driver.version) if driver else None
+    return bool(version and needed and driver_runs(facts, needed, version, "linux") is False)

@@ -9,17 +9,12 @@ from envdoctor.model.finding import Fix
 from envdoctor.model.snapshot import Snapshot
 from envdoctor.rules.registry import Found, found, rule
 from envdoctor.rules.remedies import unset_variable
-from envdoctor.rules.told import in_wsl, mentions, said
+from envdoctor.rules.told import NO_DEVICE, in_wsl, mentions, said
 
 ERRORS = "https://docs.nvidia.com/cuda/cuda-driver-api/group__CUDA__TYPES.html"
 XIDS = "https://docs.nvidia.com/deploy/xid-errors/index.html"
 FABRIC = "https://docs.nvidia.com/datacenter/tesla/fabric-manager-user-guide/index.html"
 FORWARD = "https://docs.nvidia.com/deploy/cuda-compatibility/forward-compatibility.html"
-NO_DEVICE = (
-    r"(?i)no CUDA-capable device is detected|CUDA_ERROR_NO_DEVICE|cudaErrorNoDevice|"
-    r"no CUDA GPUs are available|No CUDA devices? (?:found|available|detected)"
-    r"|no NVIDIA GPU|CUDA error:? 38\b|error=38 "
-)
 
 
 @rule(
@@ -42,14 +37,15 @@ def mig(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     line = said(
         machine,
         r"(?i)No MIG devices found",
-        r"(?i)\bMIG\b[^\n]{0,60}(?:enabled|partition|mode|instance|slice|1g\.\d+gb)|(?:partition\w*)[^\n]{0,30}\bMIG\b",
+        r"(?i)\bMIG\b[^\n]{0,60}(?:enabled|partition|mode|instance|slice|\dg\.\d+gb)|(?:partition\w*)[^\n]{0,30}\bMIG\b",
         r"(?i)MIG M[^\n]*\n[^\n]*Enabled",
     )
     failed = said(
         machine,
         NO_DEVICE,
         (
-            r"(?i)No MIG devices found|invalid device ordinal|is_available\(\)[^\n]{0,10}\n?\s*False|"
+            r"(?i)No MIG devices found|invalid device ordinal|device_count\(\)[^\n]{0,12}\n?[^\n]{0,6}\b0\b"
+            r"|is_available\(\)[^\n]{0,10}\n?\s*False|"
             r"device[^\n]{0,30}not (?:found|available|visible)|list_physical_devices[^\n]{0,20}\n?\[\]|"
             r"CUDA_ERROR_INVALID_DEVICE"
         ),
@@ -192,6 +188,13 @@ def after_suspend(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     )
 
 
+# What people say when GPUs do not get along, or did until a switch was set.
+_TROUBLE = (
+    r"hang|hung|stuck|freez|deadlock|time(?:d )?out|fail|error|crash|corrupt|wrong|garbage|\bnan\b|slow",
+    r"fix|solve|help|work|without it|does(?:n'?t| not) support|卡住|卡死|解决|报错|死锁",
+)
+
+
 @rule(
     "MSG309",
     "peer-to-peer-broken",
@@ -215,6 +218,8 @@ def peer_to_peer(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
             r"(?i)\bP2P\b[^\n]{0,80}(?:hang|fail|broken|corrupt|not (?:work|support)|stuck|"
             r"wrong|disabl|error)|(?:hang|stuck|deadlock)[^\n]{0,80}\bP2P\b"
         ),
+        r"(?i)(?:zeros?|wrong|corrupt\w*|garbage)\b[^\n]{0,80}\b(?:P2P|IOMMU|peer)\b",
+        r"(?i)(?:p2pBandwidthLatencyTest|simpleP2P)[^\n]{0,80}(?:hang|error|fail|stuck|wrong)",
         r"(?i)peer (?:access|mapping|to peer)[^\n]{0,40}(?:not support|fail|error|resources)",
         (
             r"(?i)(?:iommu|\bACS\b|AMD-Vi)[^\n]{0,80}(?:hang|nccl|stuck|fault|p2p|multi|"
@@ -225,8 +230,8 @@ def peer_to_peer(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
             r"hung|stuck|freez|deadlock)"
         ),
     )
-    if line is None:
-        return
+    if line is None or ("NCCL_P2P_DISABLE" in line.words[0] and not mentions(machine, *_TROUBLE)):
+        return  # a manual or a list of variables names it as well
     yield found(
         "Direct exchange between the GPUs does not work on this machine",
         "One GPU alone works; two hang or give wrong numbers as soon as they talk to each other over PCIe.",

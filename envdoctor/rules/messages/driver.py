@@ -100,6 +100,7 @@ def nouveau(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         r"(?i)kernel driver in use: nouveau",
         r"(?m)^nouveau +\d{4,8} +\d",
         r"(?i)driver=nouveau",
+        r"NVRM:\s*nouveau, rivafb|NVIDIA probe routine was not called for",
         r"(?i)nouveau 0000:[0-9a-f:.]{7}",
         (
             r"(?i)nvidia[^\n]{0,60}already bound to nouveau|nouveau[^\n]{0,30}(?:is )?(?:still "
@@ -158,10 +159,14 @@ def no_module_for_kernel(machine: Snapshot, facts: Knowledge) -> Iterator[Found]
         r"(?i)error:? (?:the )?kernel module [^\n]{0,10}nvidia[^\n]{0,40}(?:failed to build|was not created)",
         r"(?i)disagrees about version of symbol module_layout",
         (
-            r"(?i)unable to build the nvidia kernel module|an error occurred while performing "
+            r"(?i)(?:unable|failed) to build the nvidia kernel module|an error occurred while performing "
             r"the step: \"?building kernel modules"
         ),
-        r"(?i)modprobe[^\n]{0,40}nvidia\S*: exec format error",
+        r"(?i)modprobe[^\n]{0,60}nvidia\S*: exec format error",
+        r"(?i)nvidia[^\n]{0,12}: version magic '[^'\n]{0,100}' should be",
+        r"(?i)failed to run [^\n]{0,24}dkms (?:build|install)",
+        r"(?i)kernel (?:header|source)s?[^\n]{0,160}(?:does not exist|do not exist|(?:not|cannot|can't) (?:be )?found)",
+        r"(?i)/lib/modules/\S{1,80}/(?:build|source)\S{0,60}:? (?:no such file|does not exist)",
     )
     certain = line is not None
     changed = (
@@ -230,7 +235,7 @@ def too_old(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         r"(?i)provided PTX was compiled with an unsupported toolchain",
         r"CUDA_ERROR_UNSUPPORTED_PTX_VERSION|cudaErrorUnsupportedPtxVersion",
         r"(?i)CUDA driver version is insufficient for CUDA runtime version",
-        r"cudaErrorInsufficientDriver|CUDA_ERROR_INSUFFICIENT_DRIVER",
+        r"cudaErrorInsufficientDriver|CUDA_ERROR_INSUFFICIENT_DRIVER|(?i:cuda[_ ]?(?:runtime )?error:? \(?35\b)",
         (
             r"(?i)driver (?:version )?(?:is )?(?:too old|outdated|insufficient)|(?:please "
             r")?update your (?:GPU|NVIDIA) driver"
@@ -240,6 +245,9 @@ def too_old(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
             r" (?:supported )?(?:nvidia )?driver (?:version )?(?:is |of )?\d{3}"
         ),
         r"(?i)(?:installed|current) driver[^\n]{0,60}(?:does not|doesn't) support (?:this|the) (?:cuda|version)",
+        # Symbols of the driver's own libraries, which only a newer driver has.
+        r"undefined symbol: (?:cu[A-Z]|nvml)\w+",
+        r"(?i)(?:驱动|driver)[^\n]{0,12}(?:版本)?(?:过低|太低|太旧|过旧|过老)",
     )
     driver = readable(machine.driver.version) if machine.driver else None
     needed = built_for(machine, facts)

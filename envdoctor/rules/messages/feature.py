@@ -44,6 +44,10 @@ def feature(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         r"(?i)minimum capability:? ?\d+\.? ?current capability",
         r"(?i)(?:fp8\w*|float8\w*|fp4\w*|nvfp4)[^\n]{0,60}(?:not supported|only supported|requires)[^\n]{0,80}",
         r"(?i)triton only supports devices of CUDA capability|too old to be supported by the triton",
+        r"(?i)only (?:supported|available|works?|runs?) (?:for|on)[^\n]{0,60}(?:compute )?capability[^\n]{0,60}",
+        r"(?i)requires? (?:an? )?(?:A100|H100|ampere|hopper|turing|volta|ada|blackwell)[^\n]{0,40}",
+        r"(?i)requires? (?:a |an )?(?:gpu|cuda|device)[^\n]{0,24}(?:compute )?capability[^\n]{0,60}",
+        r"(?i)\bno kernel for (?:compute )?capability",
         r"(?i)feature '[.\w]+' requires \.target sm_\d+",
         r"(?i)requires? (?:device|gpu)s? with (?:compute )?capability >=? ?\(?\d[^\n]{0,60}",
         r"(?i)(?:requires?|needs?) (?:a gpu with )?compute capability (?:of )?(?:at least |>= ?)?\d\.\d[^\n]{0,60}",
@@ -56,8 +60,9 @@ def feature(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
             r"ampere|hopper|turing|volta)[^\n]{0,40}"
         ),
     )
-    if line is None:
-        return
+    torch = machine.python.framework("torch") if machine.python else None
+    if line is None or (torch and torch.gpu_build is False):
+        return  # a build for the CPU lacks everything, whatever the card is
     yield found(
         f"{(card := cards_named(machine))[:1].upper()}{card[1:]} lacks what this run asks for",
         "The message names the capability that is needed; no driver or toolkit adds it.",

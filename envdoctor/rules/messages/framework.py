@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from envdoctor.knowledge.load import Knowledge
@@ -9,12 +10,25 @@ from envdoctor.model.finding import Fix
 from envdoctor.model.snapshot import Snapshot
 from envdoctor.model.version import at_least, readable
 from envdoctor.rules.registry import Found, found, rule
-from envdoctor.rules.told import UNSEEN, Said, mentions, newer, on_jetson, on_windows, said, unseen
+from envdoctor.rules.told import (
+    Said,
+    gpu_expected,
+    mentions,
+    newer,
+    on_jetson,
+    on_macos,
+    on_windows,
+    said,
+    unseen,
+)
 
 START = "https://pytorch.org/get-started/locally/"
 TF_PIP = "https://www.tensorflow.org/install/pip"
 JAX = "https://docs.jax.dev/en/latest/installation.html"
 ORT = "https://onnxruntime.ai/docs/install/"
+_JAX_FALLS_BACK = r"(?i)No GPU/TPU found, falling back to CPU"
+# The providers of a build of onnxruntime that has none for CUDA.
+_CPU_PROVIDERS = r"\[(?:'\w+ExecutionProvider', ?)?'CPUExecutionProvider'\]"
 JETSON = "https://docs.nvidia.com/deeplearning/frameworks/install-pytorch-jetson-platform/index.html"
 
 
@@ -37,18 +51,25 @@ def tensorflow_windows(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     """
     python = machine.python
     tensorflow = python.framework("tensorflow") if python else None
-    line = said(machine, r"(?i)TensorFlow GPU support is not available on native Windows for TensorFlow >= 2\.11")
+    line = said(machine, r"(?i)GPU support is not available on native Windows for (?:TensorFlow|TF)")
     sure = line is not None
     if line is None and tensorflow and on_windows(machine) and newer(tensorflow.version, "2.11"):
-        line = unseen(machine) or said(machine, r"(?i)is_built_with_cuda[^\n]{0,30}\n?[^\n]{0,8}False")
+        line = unseen(machine) or said(
+            machine, r"(?i)is_built_with_cuda[^\n]{0,30}\n?[^\n]{0,8}False", r"['\"]is_cuda_build['\"][,:] ?False"
+        )
     if line is None:
         return
     shown = tensorflow.version if tensorflow else "2.11 and newer"
+    # A person who says only that there is no GPU may have none.
+    wanted = gpu_expected(machine) or mentions(
+        machine, r"list_physical|gpu_available|built_with|cuda(?!/cudnn are installed)|cudnn(?! are installed)"
+    )
     yield found(
         f"TensorFlow {shown} cannot use a GPU on Windows itself",
         "Its wheel for Windows is built without CUDA; an installed toolkit or cuDNN changes nothing.",
         evidence=(line.evidence, *(("pythons[0].frameworks.tensorflow.version",) if tensorflow else ())),
-        certainty="certain" if sure or "built_with" in line.words[0] else None,
+        certainty="certain" if sure or "built_with" in line.words[0] or gpu_expected(machine) else "likely",
+        severity=None if wanted else "warning" if sure else "note",  # every such TensorFlow prints that line
         fixes=(
             Fix(
                 summary=(
@@ -57,93 +78,6 @@ def tensorflow_windows(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
                 ),
                 effect="changes-env",
                 page=TF_PIP,
-            ),
-        ),
-    )
-
-
-@rule(
-    "MSG606",
-    "mps-unavailable",
-    "error",
-    needs=("problems",),
-    supersedes=("MSG501", "MSG218"),
-    sources=("https://docs.pytorch.org/docs/stable/notes/mps.html",),
-)
-def mps(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
-    """The build has Apple's MPS backend, and this system does not offer it.
-
-    MPS needs macOS 12.3, or 14 for newer releases of PyTorch, an arm64 Python on Apple silicon, and a real machine: a
-    virtual one has no Metal device.
-
-    Check: `python -c "import torch; print(torch.backends.mps.is_built(), torch.backends.mps.is_available())"`.
-    """
-    line = said(
-        machine,
-        r"(?i)MPS backend is supported on MacOS",
-        r"(?i)MPS[^\n]{0,30} not available because",
-        r"(?i)not linked with support for mps devices",
-        (
-            r"(?i)mps\.is_available\(\)[^\n]{0,20}\n?[^\n]{0,12}False|mps\S* (?:is )?(?:not "
-            r"available|unavailable)|mps[^\n]{0,30}(?:not available|unavailable|False)"
-        ),
-        r"(?i)MPS is not available|MPS device[^\n]{0,20}not",
-    )
-    if line is None:
-        return
-    yield found(
-        "Apple's MPS is not available here, though PyTorch may have it built in",
-        "macOS is too old for this PyTorch, or Python runs as x86_64 under Rosetta.",
-        evidence=(line.evidence,),
-        fixes=(
-            Fix(
-                summary="Update macOS (14 or newer for current PyTorch), and use an arm64 Python.", effect="changes-env"
-            ),
-        ),
-    )
-
-
-@rule(
-    "MSG607",
-    "jetson-needs-nvidia-wheel",
-    "error",
-    certainty="likely",
-    needs=("problems", "system.jetson"),
-    supersedes=("MSG401", "MSG402", "MSG501", "MSG601", "MSG905", "MSG613", "TORCH001", "MSG214"),
-    sources=(JETSON,),
-)
-def jetson(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
-    """A Jetson needs wheels that NVIDIA builds for its JetPack.
-
-    Its GPU is integrated and its driver part of the system; wheels of the package index for aarch64 are for the CPU,
-    or for servers.
-
-    Check: `python3 -c "import torch; print(torch.version.cuda)"` after installing NVIDIA's wheel.
-    """
-    if not on_jetson(machine) or said(machine, r"\.whl is not a supported wheel"):
-        return
-    line = said(
-        machine,
-        *UNSEEN,
-        (
-            r"(?i)no kernel image|undefined symbol|cannot open shared object|could not "
-            r"find a version|illegal instruction|invalid resource handle|driver version "
-            r"is insufficient|found no nvidia driver|error"
-        ),
-    )
-    if line is None:
-        return
-    yield found(
-        "A Jetson needs the wheel that NVIDIA builds for its JetPack",
-        "The package index has no wheel for its GPU.",
-        evidence=(line.evidence, "system.jetson"),
-        fixes=(
-            Fix(
-                summary=(
-                    "Install NVIDIA's wheel for the JetPack release on the board, or use its container l4t-pytorch."
-                ),
-                effect="changes-env",
-                page=JETSON,
             ),
         ),
     )
@@ -173,6 +107,9 @@ def cpu_build(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         r"(?i)torch not compiled with CUDA enabled",
         r"(?i)built for:?\s+PyTorch \S+\+cu\d+[^\n]{0,40}\(you have \S+\+cpu\)",
         r"(?i)CUDA-enabled jaxlib is not installed",
+        r"(?i)not linked with support for cuda devices",
+        r"libbitsandbytes_cpu\.so: undefined symbol",
+        r"module 'faiss' has no attribute '(?:StandardGpuResources|get_num_gpus|index_cpu_to_gpu)",
         (
             r"(?i)(?:not (?:been )?compiled|was not built|not built|compiled without|built "
             r"without|without)(?: with)? (?:CUDA|GPU)(?: support| enabled| offload)?\b(?! "
@@ -189,20 +126,24 @@ def cpu_build(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
             r"(?i)tf_?[_-]?nightly[\w.+-]*aarch64\.whl|tensorflow[\w.+-]*aarch64\.whl|"
             r"(?<!\w)torch-\d[\w.]*-cp\w+-manylinux\w*aarch64\.whl"
         ),
-        r"(?i)is_built_with_cuda\(?\)?[^\n]{0,30}\n?[^\n]{0,8}False",
+        r"(?i)is_built_with_cuda\(?\)?[^\n]{0,30}\n?[^\n]{0,8}False|['\"]is_cuda_build['\"][,:] ?False",
+        r"(?i)Operator \w+ is not implemented for GPU|is_compiled_with_cuda\(\)[^\n]{0,12}\n?[^\n]{0,4}False",
         r"(?m)\b(?:pytorch|libtorch|jaxlib|tensorflow-base|tensorflow|onnxruntime)\s+\d\S*\s+(?:\S*_)?cpu_\S*",
     )
     if line is None:
-        line = _by_facts(machine)
+        line = _by_facts(machine) or _jax_without_gpu(machine)
     if line is None:
         return
     tensorflow = python.framework("tensorflow") if python else None
     if tensorflow and on_windows(machine) and newer(tensorflow.version, "2.11"):
         return
+    # JAX says that it falls back on every machine without a GPU as well.
+    idle = re.search(_JAX_FALLS_BACK, line.words[0]) and not gpu_expected(machine)
     yield found(
         "The installed build has no CUDA in it, so the GPU stays idle",
         "Driver and toolkit are not the matter; another build of the same package is needed.",
         evidence=(line.evidence,),
+        severity="warning" if idle and not mentions(machine, r"\b(?:gpu|nvidia|cuda)\b(?!/TPU)") else None,
         fixes=(
             Fix(
                 summary="Replace it by the GPU build: torch from an index of download.pytorch.org, "
@@ -219,13 +160,18 @@ def cpu_build(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
 def _by_facts(machine: Snapshot) -> Said | None:
     """Find the line that shows a GPU unused, where the versions tell that the build is for the CPU."""
     python = machine.python
+    plain = (python and python.package("onnxruntime")) or mentions(
+        machine, r"pip3? install (?:-U )?onnxruntime(?![\w-])"
+    )
+    if plain and not (python and python.package("onnxruntime-gpu")):
+        asked = said(machine, r"CUDAExecutionProvider") or (unseen(machine) and said(machine, _CPU_PROVIDERS))
+        if asked:
+            return asked
+    if _cpu_by_command(machine):
+        return unseen(machine)
     if python is None:
         return None
-    torch, tensorflow, jax = (python.framework(name) for name in ("torch", "tensorflow", "jax"))
-    jaxlib = python.package("jaxlib")
-    plugin = any(p.name.startswith(("jax-cuda", "jaxlib-cuda")) for p in python.packages) or (
-        jaxlib and "cuda" in jaxlib.version
-    )
+    torch, tensorflow = python.framework("torch"), python.framework("tensorflow")
     arm = machine.system is not None and machine.system.machine == "aarch64" and not on_jetson(machine)
     cpu = bool(torch and torch.gpu_build is False) or bool(
         tensorflow
@@ -236,21 +182,51 @@ def _by_facts(machine: Snapshot) -> Said | None:
     )
     cpu = (
         cpu
+        or bool(tensorflow and tensorflow.gpu_build is False)
         or bool(python.package("tensorflow-cpu"))
         or (arm and bool(torch or tensorflow) and not (torch and torch.cuda))
     )
-    ort = python.package("onnxruntime") and not python.package("onnxruntime-gpu")
-    if ort and said(machine, r"CUDAExecutionProvider"):
-        return said(machine, r"CUDAExecutionProvider")
-    if jax and not plugin and not torch:
-        return said(
-            machine,
-            (
-                r"(?i)No GPU/TPU found, falling back to CPU|CpuDevice|TFRT_CPU|unable to initialize "
-                r"backend 'cuda'|Unknown backend:? '?(?:gpu|cuda)"
-            ),
-        )
     return unseen(machine) if cpu else None
+
+
+def _cpu_by_command(machine: Snapshot) -> bool:
+    """Tell whether the command that installed torch gives the build for the CPU.
+
+    The index whl/cpu does everywhere, a plain `pip install torch` on Windows.
+    """
+    if mentions(machine, r"install [^\n]{0,120}\btorch\b[^\n]{0,200}/whl/cpu\b"):
+        return True
+    torch = machine.python.framework("torch") if machine.python else None
+    return (
+        on_windows(machine)
+        and not (torch and torch.cuda)
+        and mentions(machine, r"pip3? install (?:-U |--upgrade )?torch\b(?![^\n]*(?:whl/|\+cu|-f |download\.pytorch))")
+        and not mentions(machine, r"download\.pytorch\.org/whl/cu")
+    )
+
+
+def _jax_without_gpu(machine: Snapshot) -> Said | None:
+    """Find the line in which JAX has no GPU backend at all, where nothing tells of one that failed to start."""
+    python = machine.python
+    packages = python.packages if python else ()
+    plugin = any(p.name.startswith(("jax-cuda", "jaxlib-cuda")) for p in packages) or mentions(
+        machine, r"jax\[(?:cuda|gpu|tpu)|jaxlib\S{0,20}\+cuda"
+    )
+    if (
+        plugin
+        or on_macos(machine)
+        or mentions(machine, r"cuInit|CUDA_ERROR|incompatible|not compatible|\bROCm\b|\bTPU v")
+    ):
+        return None
+    asked = said(
+        machine,
+        r"(?i)Unknown backend:? ['\"]?(?:gpu|cuda)\b|no platforms that are instances of (?:gpu|cuda) are present",
+        r"(?i)unable to initialize backend ['\"]cuda['\"]",
+        _JAX_FALLS_BACK,
+    )
+    if asked is None and gpu_expected(machine) and mentions(machine, r"\bjax(?:lib)?\b"):
+        asked = said(machine, r"CpuDevice|TFRT_CPU|jax\.devices\(\)[^\n]{0,20}cpu")
+    return asked
 
 
 @rule(
@@ -277,6 +253,7 @@ def memory_growth(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         r"(?i)failed to create cublas handle",
         r"(?i)Blas (?:xGEMM|GEMM|SGEMM|xGEMV|GEMV)[\w ]* launch failed",
         r"(?i)Attempting to perform BLAS operation using StreamExecutor without BLAS support",
+        r"(?i)Fail to find the dnn implementation|failed to create cusolverDn instance|cuSolverDN call failed",
         r"(?i)No algorithm worked!|cudnn PoolForward launch failed|DNN library is not found",
     )
     if line is None or said(machine, r"(?i)Loaded runtime CuDNN library"):

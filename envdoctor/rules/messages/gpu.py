@@ -17,11 +17,6 @@ ERRORS = "https://docs.nvidia.com/cuda/cuda-driver-api/group__CUDA__TYPES.html"
 XIDS = "https://docs.nvidia.com/deploy/xid-errors/index.html"
 FABRIC = "https://docs.nvidia.com/datacenter/tesla/fabric-manager-user-guide/index.html"
 FORWARD = "https://docs.nvidia.com/deploy/cuda-compatibility/forward-compatibility.html"
-NO_DEVICE = (
-    r"(?i)no CUDA-capable device is detected|CUDA_ERROR_NO_DEVICE|cudaErrorNoDevice|"
-    r"no CUDA GPUs are available|No CUDA devices? (?:found|available|detected)"
-    r"|no NVIDIA GPU|CUDA error:? 38\b|error=38 "
-)
 
 
 @rule(
@@ -49,6 +44,8 @@ def compat(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         r"CUDA_ERROR_SYSTEM_DRIVER_MISMATCH|cudaErrorSystemDriverMismatch",
         r"(?i)\b(?:error|status)[ =:(]{1,3}80[34]\b",
     )
+    if line and said(machine, r"(?i)driver/library version mismatch"):
+        return  # both halves of the driver itself differ, and no other libcuda is needed to explain it
     if line:
         yield _compat(machine, line.evidence, certain=True)
         return
@@ -176,6 +173,7 @@ def fabric_manager(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         ),
         r"(?i)(?:failed|unable|could not)[^\n]{0,60}fabric ?manager",
         r"(?i)NV_ERR_NVSWITCH_FABRIC_NOT_READY|fabric state +: +in progress",
+        r"(?i)\bfabric\n[^\n]{0,40}\bstate +: +(?:in progress|not started)",
     )
     if line is None:
         return
@@ -262,6 +260,7 @@ def faulty_memory(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
             r"Pending(?: Page Blacklist)? +: Yes|Remapping Failure Occurred +: Yes"
         ),
         r"(?i)row remapp\w+ (?:failure|failed|error)",
+        r"(?i)(?:DRAM|SRAM) Uncorrectable[\w -]{0,20}: [1-9]",
     )
     if line is None:
         return

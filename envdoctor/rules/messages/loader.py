@@ -7,17 +7,15 @@ from collections.abc import Iterator
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.finding import Fix
 from envdoctor.model.snapshot import Snapshot
-from envdoctor.model.version import major, minor
+from envdoctor.rules.missing import ABSENT, LIBRARY, MISSING, installed, serves, wanted_by
 from envdoctor.rules.registry import Found, found, rule
 from envdoctor.rules.told import (
     Said,
+    gpu_expected,
     in_wsl,
     mentions,
-    newer,
     on_windows,
     said,
-    tensorflow_cuda,
-    toolkit_versions,
     unseen,
 )
 
@@ -25,159 +23,6 @@ TF_PIP = "https://www.tensorflow.org/install/pip"
 TF_TESTED = "https://www.tensorflow.org/install/source#gpu"
 ORT = "https://onnxruntime.ai/docs/execution-providers/CUDA-ExecutionProvider.html"
 LOADER = "https://man7.org/linux/man-pages/man8/ld.so.8.html"
-
-_ABSENT = (
-    r"[^\n]{0,60}(?:cannot open shared object|not found|no such file|could not "
-    r"be (?:found|loaded)|is not found|cannot be loaded)"
-)
-_LIBRARY = r"(?:cudart|cublas|cublasLt|cufft|curand|cusolver|cusparse|nvrtc|cupti|nvToolsExt|nvJitLink|nccl|nvinfer)"
-_MISSING = (
-    rf"lib({_LIBRARY})\.so\.(\d+(?:\.\d+)?){_ABSENT}",
-    (
-        rf"(?i)(?:could not load|cannot load|unable to load|failed to load|can't find|"
-        rf"cannot find|could not find)[^\n]{{0,60}}lib({_LIBRARY})\.so\.(\d+(?:\.\d+)?)"
-    ),
-    rf"(?i)\b({_LIBRARY})64_(\d{{1,3}})(?:_\d)?\.dll[^\n]{{0,40}}",
-    r"(?i)lib(cudnn)\w*\.so\.(\d+)(?:\.\d+)*" + _ABSENT,
-    (
-        r"(?i)(?:could not load|unable to load|failed to load|cannot load|could not "
-        r"find)[^\n]{0,60}lib(cudnn)\w*\.so\.(\d+)"
-    ),
-    r"(?i)unable to load any of \{lib(cudnn)\w*\.so\.(\d+)",
-    (
-        r"(?i)(cudnn)\w*64_(\d)\.dll[^\n]{0,40}(?:not found|could not|cannot|missing)"
-        r"|(?:not|missing|load)[^\n]{0,40}(cudnn)64_(\d)\.dll"
-    ),
-)
-# What the number behind a library's name says of its CUDA: these follow the toolkit, the others count for themselves.
-_FOLLOW = ("cudart", "cublas", "cublaslt", "nvrtc", "cupti", "nvjitlink")
-
-
-@rule(
-    "MSG402",
-    "framework-cuda-mismatch",
-    "error",
-    needs=("problems",),
-    supersedes=("MSG401", "MSG403", "MSG501", "MSG905", "MSG502", "MSG613"),
-    sources=(TF_TESTED, ORT),
-)
-def other_cuda(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
-    """The framework was built for another CUDA or cuDNN than the one that is installed.
-
-    A library's name carries its major version, for CUDA before 11 the minor one too: libcudart.so.10.1 comes with
-    CUDA 10.1 and with no other. A program that is linked to it does not take another.
-
-    Check: the table of tested builds, and `ls /usr/local/cuda/lib64/libcudart.so*`.
-    Where the wanted version is installed, the loader does not look there; where none is, it is missing.
-    """
-    line = _other_needed(machine)
-    if line is not None:
-        yield _mismatch(line, "The program says itself which versions it needs.")
-        return
-    missing = said(machine, *_MISSING)
-    if missing is None:
-        yield from _tested(machine, facts)
-        return
-    library, wanted = _wanted(missing)
-    have = _installed(machine, library)
-    if not wanted or not have or any(_serves(version, wanted) for version in have):
-        return
-    yield _mismatch(
-        missing,
-        (
-            f"The program wants {'cuDNN' if library == 'cudnn' else 'CUDA'} {wanted}; "
-            f"the report shows {', '.join(dict.fromkeys(have))}."
-        ),
-    )
-
-
-def _tested(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
-    """Compare the toolkit of a report with the one TensorFlow was built with, where it uses no GPU."""
-    python = machine.python
-    tensorflow = python.framework("tensorflow") if python else None
-    wanted = (
-        (tensorflow.cuda or tensorflow_cuda(facts, tensorflow.version))
-        if tensorflow and tensorflow.gpu_build is not False
-        else None
-    )
-    have = toolkit_versions(machine)
-    line = unseen(machine) if wanted and have else None
-    if not line or not wanted or any(_serves(version, wanted) for version in have):
-        return
-    if on_windows(machine) and tensorflow and newer(tensorflow.version, "2.11"):
-        return
-    assert tensorflow
-    found_line = _mismatch(
-        line,
-        (
-            f"TensorFlow {tensorflow.version} is built for CUDA {wanted}; the report shows "
-            f"{', '.join(dict.fromkeys(have))}."
-        ),
-    )
-    yield found_line._replace(certainty="likely")
-
-
-def _mismatch(line: Said, detail: str) -> Found:
-    return found(
-        "The program was built for another CUDA or cuDNN than the installed one",
-        f"{detail} The major version must be the same.",
-        evidence=(line.evidence,),
-        fixes=(
-            Fix(
-                summary=(
-                    "Install the build of the program for the CUDA that is there (onnxruntime-gpu "
-                    "and others have one index for each CUDA)."
-                ),
-                effect="changes-env",
-                page=ORT,
-            ),
-            Fix(
-                summary="Or install the CUDA and cuDNN that its table of tested builds names.",
-                effect="changes-env",
-                page=TF_TESTED,
-            ),
-        ),
-    )
-
-
-def _other_needed(machine: Snapshot) -> Said | None:
-    return said(
-        machine,
-        r"(?i)require cuDNN \d+\.\* and CUDA \d+\.\*",
-        (
-            r"(?i)The installed Paddle is compiled with CUDA ?[\d.]+,? but CUDA[^\n]{0,30}(?:in "
-            r"your machine|version) is [\d.]+"
-        ),
-        r"(?i)(?:cudnn|cuda) (?:major )?version mismatch[^\n]{0,80}",
-    )
-
-
-def _wanted(missing: Said) -> tuple[str, str]:
-    groups = [group for group in missing.words.groups() if group]
-    library, number = groups[0].lower(), groups[1]
-    if library == "cudnn":
-        return library, number
-    if ".dll" in missing.words[0] and len(number) == 3:
-        number = f"{number[:2]}.{number[2]}"
-    return library, number if library in _FOLLOW else ""
-
-
-def _installed(machine: Snapshot, library: str) -> list[str]:
-    if library == "cudnn":
-        found_words = said(
-            machine,
-            r"(?i)\bcudnn(?:[ _-]?(?:version|版本))?[ :=v`*-]{1,5}(\d+\.\d+(?:\.\d+)?)",
-            r"(?i)cudnn(\d)[-_ ]cuda",
-            r"(?i)cudnn ?v?(\d)(?![\d.])",
-        )
-        return [found_words.group(1)] if found_words else []
-    return list(toolkit_versions(machine))
-
-
-def _serves(have: str, wanted: str) -> bool:
-    if "." in wanted and major(wanted) < 11 and "." in have:
-        return minor(have) == minor(wanted)
-    return major(have) == major(wanted)
 
 
 @rule(
@@ -198,19 +43,23 @@ def not_on_path(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
 
     Check: `ldconfig -p | grep libcudart`, and the program with LD_LIBRARY_PATH set.
     """
-    if in_wsl(machine) and said(machine, r"libcuda\.so") and not said(machine, *_MISSING):
+    if in_wsl(machine) and said(machine, r"libcuda\.so") and not said(machine, *MISSING):
         return
     helped = said(
         machine, r"LD_LIBRARY_PATH=\S*[^\n]*\n[^\n]*(?:physical_device:GPU|device_type='GPU'|True|CudaDevice|cuda:0)"
     )
     failed = said(machine, r"(?m)^\[\]$|^False$|Cannot dlopen some GPU libraries|Could not find cuda drivers")
+    nvcc = said(machine, r"(?m)^(?:/usr/local/cuda|/opt/cuda)[\w.-]{0,8}/bin/nvcc$")
+    if nvcc and said(machine, r"(?i)command ['\"]?nvcc['\"]? not found|nvcc: (?:command )?not found|not found: nvcc"):
+        yield _off_path(nvcc)
+        return
     if helped and failed:
         yield _off_path(helped)
         return
-    missing = said(machine, *_MISSING)
+    missing = said(machine, *MISSING)
     if missing is None:
         return
-    library, wanted = _wanted(missing)
+    library, wanted = wanted_by(missing)
     python = machine.python
     by_pip = python and next(
         (
@@ -222,7 +71,7 @@ def not_on_path(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         None,
     )
     by_conda = python and python.package("cudnn" if library == "cudnn" else "cudatoolkit")
-    have = _installed(machine, library)
+    have = installed(machine, library)
     lies = (
         said(
             machine,
@@ -235,9 +84,9 @@ def not_on_path(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         else None
     )
     if (
-        (wanted and any(_serves(version, wanted) for version in have))
+        (wanted and any(serves(version, wanted) for version in have))
         or by_pip
-        or (by_conda and wanted and _serves(by_conda.version, wanted))
+        or (by_conda and wanted and serves(by_conda.version, wanted))
         or lies
     ):
         yield _off_path(missing)
@@ -278,23 +127,34 @@ def libraries_missing(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     """
     line = said(
         machine,
-        *_MISSING,
+        *MISSING,
         r"(?i)Cannot dlopen some GPU libraries",
         r"(?i)Unable to load (?:cuDNN|cuBLAS|cuFFT|cuSOLVER|cuSPARSE|CUPTI|NVRTC|cuda)[\w ]{0,20}\. ?Is it installed",
+        r"(?i)CUDA_HOME (?:environment )?variable is not set|CUDA_HOME does not exist, unable to compile",
+        r"(?i)nvcc['\"]? failed: No such file|nvcc: (?:command )?not found|No such file or directory: ?'\S{0,80}nvcc'",
+        r"(?i)failed to (?:open|load) libnvrtc-builtins\.so",
+        r"(?i)could not (?:locate|find) (?:cudnn|cublas|cudart|zlibwapi)\w*\.dll",
+        r"(?i)libcudart\.so not found in any environmental path",
         r"(?i)Library (?:libcublas|libcudnn|cublas|cudnn)\S{0,20} is not found or cannot be loaded",
-        r"(?i)lib(?:" + _LIBRARY[3:-1] + r"|cudnn)\w*\.so(?:\.\d+)*" + _ABSENT,
+        r"(?i)lib(?:" + LIBRARY[3:-1] + r"|cudnn)\w*\.so(?:\.\d+)*" + ABSENT,
+        r"(?i)Cannot load (?:cudnn|cublas|cufft|curand|cusolver|cusparse) shared library",
+        r"(?i)libNVVM cannot be found|library nvvm not found|nvvm\.dll",
+        r"(?i)Missing libdevice file|libdevice cannot be found",
+        r"(?i)Failed to create CUDAExecutionProvider",
     )
     drivers = (
         said(machine, r"Could not find cuda drivers on your machine") if line is None and not in_wsl(machine) else None
     )
     tensorflow = machine.python.framework("tensorflow") if machine.python else None
     line = line or drivers
+    own_extra = tensorflow is not None and tensorflow.version.startswith("2.16") and not on_windows(machine)
+    line = line or (unseen(machine) if own_extra and mentions(machine, r"and-cuda") else None)
     if line is None:
         return
     if (
         tensorflow
-        and tensorflow.version.startswith("2.16")
-        and (said(machine, r"Cannot dlopen some GPU libraries") or drivers)
+        and own_extra
+        and not said(machine, *MISSING)
         and mentions(machine, r"and-cuda|nvidia-cudnn|nvidia-cuda")
     ):
         yield found(
@@ -321,6 +181,7 @@ def libraries_missing(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         + (" TensorFlow's wheel takes them along with the extra [and-cuda]." if tensorflow else ""),
         evidence=(line.evidence,),
         certainty="likely" if drivers else None,
+        severity="warning" if drivers and not gpu_expected(machine) else None,
         fixes=(
             Fix(
                 summary=(

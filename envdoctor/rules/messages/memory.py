@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.finding import Fix
 from envdoctor.model.snapshot import Snapshot
+from envdoctor.rules.allocations import Allocation, allocation
 from envdoctor.rules.registry import Found, found, rule
 from envdoctor.rules.remedies import on_host
-from envdoctor.rules.told import Said, said
+from envdoctor.rules.told import Said, mentions, said
 from envdoctor.rules.wording import size
 
 TORCH_MEMORY = "https://docs.pytorch.org/docs/stable/notes/cuda.html#memory-management"
 SHM = "https://docs.docker.com/reference/cli/docker/container/run/#shm-size"
-_SHIFTS = {"B": 0, "KiB": 10, "KB": 10, "MiB": 20, "MB": 20, "GiB": 30, "GB": 30}
 _OUT = (
-    r"(?i)CUDA out of memory",
+    r"(?i)CUDA out of memory(?! (?:errors|exceptions|problems|issues)\b)",
     r"(?i)torch\.(?:cuda\.)?OutOfMemoryError|torch\.OutOfMemoryError",
     r"CUDA_ERROR_OUT_OF_MEMORY|cudaErrorMemoryAllocation|CUBLAS_STATUS_ALLOC_FAILED|CUDNN_STATUS_ALLOC_FAILED",
     (
@@ -28,7 +27,7 @@ _OUT = (
         r"(?i)OOM when allocating tensor|RESOURCE_EXHAUSTED: (?:Out of memory|OOM|"
         r"Failed to allocate)[^\n]{0,60}|Resource exhausted: OOM"
     ),
-    r"(?i)No available memory for the cache blocks",
+    r"(?i)No available memory for the cache blocks|Allocation on device[^\n]{0,12} would exceed allowed memory",
     (
         r"(?i)max(?:imum)? (?:seq(?:uence)?|model) len[^\n]{0,60}larger than the (?:maximum "
         r"number of tokens|available KV cache)"
@@ -37,6 +36,10 @@ _OUT = (
     (
         r"(?i)(?:not enough|insufficient|out of) (?:gpu memory|vram|video memory|device "
         r"memory)|(?:gpu|显存)[^\n]{0,20}(?:out of memory|不足)|显存溢出"
+    ),
+    (
+        r"(?i)(?:cuda|cublas|nccl|ggml|mps|hip|xpu|gpu)[^\n]{0,100}out of memory(?! (?:errors|exceptions|problems"
+        r"|issues)\b)|make sure you have enough GPU RAM"
     ),
     r"(?i)CUDA error:? (?:2:? )?out of memory|out of memory[^\n]{0,30}(?:gpu|cuda|vram)",
 )
@@ -47,7 +50,7 @@ _OUT = (
     "shm-too-small",
     "error",
     needs=("problems",),
-    supersedes=("CTR004", "MSG801"),
+    supersedes=("CTR004", "MSG801", "MSG713"),
     sources=(SHM, "https://docs.pytorch.org/docs/stable/multiprocessing.html"),
 )
 def shm(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
@@ -61,9 +64,14 @@ def shm(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     line = said(
         machine,
         r"(?i)out of shared memory|insufficient shared memory|raise your shared memory limit",
-        r"(?i)unable to (?:open|allocate|write to|mmap)[^\n]{0,24}shared memory",
+        r"(?i)unable to (?:open|allocate|write to|mmap)[^\n]{0,24}(?:shared memory|file </torch_\d)",
         r"(?i)/dev/shm[^\n]{0,80}(?:no space|too small|full|error|size \d|fail|100%)",
         r"(?i)(?:error|fail\w*)[^\n]{0,60}(?:shared memory segment|/dev/shm|shm)[^\n]{0,60}",
+        (
+            r"(?i)posix_fallocate failed|using /tmp instead of /dev/shm|no space left on device: '/psm_"
+            r"|</torch_[^\n]{0,60}no space left"
+        ),
+        r"(?m)^(?:shm|tmpfs)[ \t]+(?:64M|65536)\b[^\n]{0,60}/dev/shm",
         r"(?i)bus error",
         r"(?i)SHMEM allocation limit is set to the default of 64 ?MB",
     )
@@ -112,15 +120,23 @@ def in_use(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
             r"(?i)(?:all CUDA-capable devices are busy or unavailable|cudaErrorDevicesUnavailable|"
             r"CUDA_ERROR_DEVICE_UNAVAILABLE)"
         ),
+        r"(?i)MiB[^\n]{0,40}(?:used|held|occupied|taken) by (?:another|other|someone|somebody)",
         r"(?i)(?:another|other|zombie|stale|previous|defunct) (?:\w+ )?process(?:es)?[^\n]{0,40}(?:gpu|memory|vram)",
     )
     if line is None:
         line = _held_by_others(machine)
+    if line is None and mentions(
+        machine,
+        r"(?:without|no) (?:any |running |visible )?process(?:es)?\b[^\n]{0,40}",
+        r"(?:another|other) users?\b[^\n]{0,40}(?:gpu|memory|process)",
+    ):
+        line = said(machine, *_OUT)
     if line is None:
         return
+    figures = allocation(machine)
     yield found(
         "Another process holds the GPU's memory",
-        "The memory that this program asked for was not free before it began.",
+        told(figures) if figures else "The memory that this program asked for was not free before it began.",
         evidence=(line.evidence,),
         fixes=(
             Fix(
@@ -133,34 +149,9 @@ def in_use(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
 
 def _held_by_others(machine: Snapshot) -> Said | None:
     """Find an out-of-memory message whose figures leave a large part of the card to other processes."""
-    torch = said(
-        machine,
-        (
-            r"Tried to allocate ([\d.]+) (\w+)[^\n]{0,60}?;? ?([\d.]+) (GiB|MiB) total "
-            r"capacity; ([\d.]+) (\w+) already allocated; ([\d.]+) (\w+) free; ([\d.]+)"
-            r" (\w+) reserved"
-        ),
-    )
-    if torch:
-        wanted, total, free, own = (
-            _bytes(torch.group(1), torch.group(2)),
-            _bytes(torch.group(3), torch.group(4)),
-            _bytes(torch.group(7), torch.group(8)),
-            _bytes(torch.group(9), torch.group(10)),
-        )
-        return torch if total - free - own > total * 0.4 and wanted < total else None
-    newer = said(
-        machine,
-        (
-            r"total capacity of ([\d.]+) (\w+) of which ([\d.]+) (\w+) is free[\s\S]{0,400}?(?:this "
-            r"process has ([\d.]+) (\w+) memory in use|Of the allocated memory ([\d.]+)"
-            r" (\w+))"
-        ),
-    )
-    if newer:
-        total, free = _bytes(newer.group(1), newer.group(2)), _bytes(newer.group(3), newer.group(4))
-        own = _bytes(newer.group(5) or newer.group(7), newer.group(6) or newer.group(8))
-        return newer if total - free - own > total * 0.4 else None
+    figures = allocation(machine)
+    if figures is not None and figures.free is not None and figures.own is not None:
+        return figures.line if figures.held_by_others else None
     out = said(machine, *_OUT)
     busy = [
         gpu
@@ -170,9 +161,52 @@ def _held_by_others(machine: Snapshot) -> Said | None:
     return out if out and busy and len(busy) == len(machine.nvidia_gpus) else None
 
 
-def _bytes(number: str, unit: str) -> float:
-    digits = re.match(r"\d+(?:\.\d+)?", number)
-    return (float(digits[0]) if digits else 0.0) * (1 << _SHIFTS.get(unit, 0))
+@rule(
+    "MSG805",
+    "gpu-memory-fragmented",
+    "error",
+    needs=("problems",),
+    supersedes=("MSG802",),
+    sources=(TORCH_MEMORY,),
+)
+def fragmented(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
+    """The GPU's memory is there, but in pieces that are each too small.
+
+    PyTorch's allocator keeps what was freed in blocks of the sizes that were asked for. Where sizes change all the
+    time, as with sentences of every length, much is reserved and none of it is large enough.
+
+    Check: "reserved but unallocated" in the message is more than what was tried to allocate.
+    """
+    figures = allocation(machine)
+    if figures is None or not figures.fragmented or figures.held_by_others:
+        return
+    yield found(
+        "The GPU's memory is fragmented: enough is reserved, but not in one piece",
+        told(figures),
+        evidence=(figures.line.evidence,),
+        fixes=(
+            Fix(
+                summary="Let segments grow (torch 2.1 or newer; before it max_split_size_mb:128).",
+                commands=(("export", "PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True"),),
+                page=TORCH_MEMORY,
+            ),
+        ),
+    )
+
+
+def told(figures: Allocation) -> str:
+    """Say what the message says, part by part."""
+    wanted = "more memory" if figures.wanted is None else f"{size(int(figures.wanted))} more"
+    parts = [f"It asked for {wanted}, of a card with {size(int(figures.total))}"]
+    for amount, words in (
+        (figures.free, "free"),
+        (figures.allocated, "in tensors of this process"),
+        (figures.unused, "reserved by its allocator and unused"),
+        (figures.others or None, "held by other processes and CUDA itself"),
+    ):
+        if amount is not None:
+            parts.append(f"{size(int(amount))} {words}")
+    return ": ".join((parts[0], ", ".join(parts[1:]))) + "."
 
 
 @rule(
@@ -193,10 +227,13 @@ def gpu_full(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     line = said(machine, *_OUT)
     if line is None:
         return
+    figures = allocation(machine)
     memory = next((gpu.memory_bytes for gpu in machine.nvidia_gpus if gpu.memory_bytes), None)
     yield found(
         "The program needs more memory than the GPU has",
-        f"The card has {size(memory)}." if memory else "The environment itself may be fine.",
+        told(figures)
+        if figures
+        else (f"The card has {size(memory)}." if memory else "The environment itself may be fine."),
         evidence=(line.evidence,),
         fixes=(
             Fix(
@@ -229,12 +266,16 @@ def host_full(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         machine,
         r"(?i)out of memory: kill(?:ed)? process|oom[-_ ]?kill|OOMKilled|invoked oom-killer",
         r"(?m)^(?:[^\n]{0,80}\s)?[Kk]illed(?:\s+python[^\n]*)?\s*$",
+        r"(?i)killed signal terminated program|node running (?:low on|out of) memory",
         r"(?i)DefaultCPUAllocator: (?:can't|not enough)|not enough memory: you tried to allocate",
         (
             r"(?i)(?:exit(?:ed)?|return(?:ed)?)[^\n]{0,20}(?:code|status):? ?\(?(?:-9|"
             r"137)\b|signal 9|SIGKILL|killed by signal: killed"
         ),
-        r"(?i)(?:std::bad_alloc|MemoryError|Cannot allocate memory|paging file is too small|OS error 1455)",
+        r"(?i)(?:std::bad_alloc|(?<!OutOf)MemoryError|Cannot allocate memory)",
+        r"(?i)paging file is too small|(?:OS |Win)error 1455|页面文件太小",
+        r"(?i)Killed signal terminated program|internal compiler error: Killed",
+        r"(?i)(?:systemd-oomd|earlyoom)[^\n]{0,80}kill|using all available RAM|Exceeded job memory limit",
         (
             r"(?i)(?:host|system|cpu)[^\n]{0,12} (?:memory|ram)[^\n]{0,40}(?:exhaust|full|"
             r"out of|not enough|insufficient|runs? out)"

@@ -8,7 +8,7 @@ from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.snapshot import Snapshot
 from envdoctor.rules.registry import Found, found, rule
 from envdoctor.rules.remedies import on_host
-from envdoctor.rules.told import in_container, said
+from envdoctor.rules.told import NO_DEVICE, in_container, mentions, said
 
 TOOLKIT = "https://docs.nvidia.com/datacenter/cloud-native/container-toolkit/latest/install-guide.html"
 TROUBLE = "https://docs.nvidia.com/datacenter/cloud-native/container-toolkit/latest/troubleshooting.html"
@@ -35,7 +35,10 @@ def runtime_not_known(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     line = said(
         machine,
         r"(?i)unknown (?:or invalid )?runtime(?: specified| name)?:?[^\n]{0,6}nvidia",
-        r"(?i)runtime[^\n]{0,20}\"?nvidia\"?[^\n]{0,20}(?:not found|is not (?:known|registered|configured)|no such)",
+        (
+            r"(?i)\bruntime[: ]{1,2}[\"'`]?nvidia\b(?!-)[^\n]{0,20}(?:not found|is not (?:known|registered|configured)"
+            r"|no such)"
+        ),
         r"(?i)no runtime for \"?nvidia|RuntimeHandler \"?nvidia\"? not supported",
         r"(?i)If this is a GPU node, did you (?:set the docker default runtime|configure the NVIDIA Container Toolkit)",
         (
@@ -48,6 +51,10 @@ def runtime_not_known(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         ),
         r"(?i)Insufficient nvidia\.com/gpu|nvidia\.com/gpu:? +0\b",
     )
+    if line is None and mentions(machine, r"device[- ]plugin"):
+        line = said(
+            machine, r"(?i)could not load NVML|failed to initialize NVML|libnvidia-ml\.so[^\n]{0,30}cannot open"
+        )
     if line is None:
         return
     yield found(
@@ -121,7 +128,7 @@ def driver_root(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     "error",
     needs=("problems",),
     supersedes=("MSG211", "MSG209"),
-    sources=(TROUBLE,),
+    sources=(TROUBLE, "https://github.com/NVIDIA/nvidia-docker/issues/1730"),
 )
 def device_revoked(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     """A running container lost its access to the GPU.
@@ -131,7 +138,9 @@ def device_revoked(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
 
     Check: `nvidia-smi` in the container, after a daemon-reload on the host.
     """
-    line = said(machine, r"Failed to initialize NVML: Unknown Error")
+    line = said(machine, r"(?i)Failed to initialize NVML: Unknown Error|NVMLError_Unknown\b")
+    if line is None and in_container(machine) and mentions(machine, r"daemon-reload"):
+        line = said(machine, NO_DEVICE)
     if line is None:
         return
     yield found(
@@ -183,6 +192,65 @@ def start_timed_out(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
                 "Run nvidia-persistenced as a service.",
                 ("sudo", "systemctl", "enable", "--now", "nvidia-persistenced"),
                 effect="needs-root",
+            ),
+        ),
+    )
+
+
+@rule(
+    "MSG208",
+    "container-driver-capabilities-missing",
+    "error",
+    certainty="likely",
+    needs=("problems",),
+    supersedes=("MSG401", "MSG402", "MSG211", "MSG212"),
+    sources=(SPECIALIZED,),
+)
+def capabilities(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
+    """The container was given only a part of the driver: NVIDIA_DRIVER_CAPABILITIES leaves out what is needed.
+
+    `utility` brings nvidia-smi, `compute` libcuda, `video` libnvcuvid and libnvidia-encode, `graphics` GL and Vulkan.
+    Without the variable a container gets utility and compute.
+
+    Check: `ls /usr/lib/x86_64-linux-gnu/libnvidia-encode.so.1 /usr/lib/x86_64-linux-gnu/libcuda.so.1` in the container.
+    """
+    if not in_container(machine):
+        return
+    granted = machine.variable("NVIDIA_DRIVER_CAPABILITIES")
+    line = said(
+        machine,
+        (
+            r"(?i)(?:cannot load|could not (?:dynamically )?load|cannot open|unable to "
+            r"load|failed to load|no such file)[^\n]{0,40}lib(?:nvcuvid|nvidia-encode|"
+            r"nvoptix|GLX_nvidia|EGL_nvidia)"
+        ),
+        (
+            r"(?i)lib(?:nvcuvid|nvidia-encode|nvoptix|GLX_nvidia|EGL_nvidia)\.so[^\n]{0,40}(?:cannot "
+            r"open|not found|no such)"
+        ),
+        r"(?i)(?:fail\w*|cannot|unable)[^\n]{0,12} load(?:ing)? (?:lib)?(?:nvcuvid|nvenc|nvidia-encode)",
+    ) or (
+        said(
+            machine,
+            r"(?i)libcuda\.so(?:\.1)?[^\n]{0,40}(?:cannot open|not found)",
+            r"(?i)CUDA[^\n]{0,60}(?:not available|no CUDA|unavailable|False)",
+            r"NVIDIA_DRIVER_CAPABILITIES",
+        )
+        if granted is not None and granted not in ("all", "") and "compute" not in granted
+        else None
+    )
+    if line is None:
+        return
+    yield found(
+        "The container was started without the driver capability that this needs",
+        f"NVIDIA_DRIVER_CAPABILITIES is “{granted}”."
+        if granted
+        else "By default video and graphics libraries are left out.",
+        evidence=(line.evidence,),
+        fixes=(
+            on_host(
+                "Start the container with -e NVIDIA_DRIVER_CAPABILITIES=all, or compute,utility,video.",
+                page=SPECIALIZED,
             ),
         ),
     )

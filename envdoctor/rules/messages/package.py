@@ -8,7 +8,7 @@ from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.finding import Fix
 from envdoctor.model.snapshot import Snapshot
 from envdoctor.rules.registry import Found, found, rule
-from envdoctor.rules.told import mentions, on_jetson, said
+from envdoctor.rules.told import mentions, old_processor, on_jetson, said
 
 START = "https://pytorch.org/get-started/locally/"
 TF_PIP = "https://www.tensorflow.org/install/pip"
@@ -22,7 +22,7 @@ JETSON = "https://docs.nvidia.com/deeplearning/frameworks/install-pytorch-jetson
     "companion-built-for-other-torch",
     "error",
     needs=("problems",),
-    supersedes=("TORCH004", "TORCH005", "TORCH006"),
+    supersedes=("TORCH004", "TORCH005", "TORCH006", "MSG409"),
     sources=(
         "https://github.com/pytorch/vision#installation",
         "https://github.com/facebookresearch/xformers",
@@ -58,14 +58,19 @@ def companion(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
             r"compiled) (?:for|with|against) (?:a different |another )?(?:py)?torch[^\n]{0,60}"
         ),
         (
-            r"(?i)procedure could not be found[^\n]{0,80}(?:torchvision|torchaudio|_C)"
-            r"|(?:torchvision|torchaudio)[^\n]{0,80}(?:procedure could not be found|WinError "
-            r"127)"
+            # A DLL that is there and lacks an entry is of another release; torch's own files are a matter of their own.
+            r"(?i)(?:WinError 127|procedure could not be found|找不到指定的程序)(?![^\n]{0,200}[\\/]torch[\\/]lib)"
         ),
         r"(?i)No module named 'torch\._six'|cannot import name '\w+' from 'torch(?:vision|audio|\.\w+)*'",
+        r"(?i)cannot import name '\w+' from 'triton|module 'triton\S*' has no attribute",
+        r"(?i)could not load this library: ?\S{1,200}\.(?:so|dll|pyd)",
+        r"(?i)No module named '?\w+\._(?:ext|C|cuda)\b",
+        r"(?i)No module named 'torchvision\.transforms\.functional_tensor'",
+        r"(?i)(?:torch|pytorch|torchvision|torchaudio)[^\n]{0,40}versions? (?:are|is) (?:incompatible|not compatible)",
         r"(?i)cxx11[_ -]?abi[^\n]{0,60}(?:mismatch|differ|wrong|true|false)",
     )
-    if line is None:
+    torch = machine.python.framework("torch") if machine.python else None
+    if line is None or ("No module named" in line.words[0] and torch and torch.gpu_build is False):
         return
     yield found(
         "A compiled package does not belong to the installed PyTorch",
@@ -138,16 +143,24 @@ def no_avx(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     line = said(
         machine,
         r"(?i)was compiled to use (?:AVX2?|SSE4\.\d|FMA)[^\n]{0,40}instructions,? but these aren'?t available",
-        r"(?i)illegal instruction",
-        r"(?i)exit code (?:132|-4)\b|SIGILL|0xC000001D|-1073741795",
+        r"(?i)built using AVX2? instructions, which your CPU",
+        r"(?i)illegal instruction|trap invalid opcode|非法指令",
+        r"(?i)exit(?:ed|s)?(?: with)? (?:code|status)[ :=]{0,3}\(?(?:132|-4)\b|signal 4\b|SIGILL",
+        r"0xC000001D|-1073741795",
         r"(?i)(?:cpu|processor)[^\n]{0,40}(?:does not|doesn't|without|no|lacks?)[^\n]{0,16}\bAVX2?\b",
     )
+    if line is None and old_processor(machine):
+        line = said(machine, r"(?i)initiali[sz]ation routine failed")
     if line is None or on_jetson(machine):
         return
     flags = machine.cpu.features if machine.cpu else None
     if flags is not None and "avx2" in flags:
         return
-    proven = "compiled to use" in line.words[0] or (flags is not None and "avx" not in flags)
+    proven = (
+        "compiled to use" in line.words[0]
+        or "built using" in line.words[0]
+        or (flags is not None and "avx" not in flags)
+    )
     yield found(
         "The processor lacks the AVX instructions that the package was compiled for",
         "The program stops at the first such instruction.",
@@ -189,6 +202,9 @@ def numpy_two(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         r"(?i)numpy\.(?:dtype|ndarray) size changed, may indicate binary incompatibility",
         r"(?i)RuntimeError: Numpy is not available",
         r"(?i)`?np\.\w+`? was removed in the NumPy 2\.0 release",
+        r"(?i)numpy\.core\.(?:umath|_multiarray_umath) failed to import",
+        r"(?i)no behavior change in NumPy 1\.x|Unable to avoid copy while creating an array as requested",
+        r"(?i)module compiled against API version 0x\w+ but this version of numpy is",
     )
     if line is None:
         return
@@ -211,8 +227,8 @@ def numpy_two(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     "cpu-and-gpu-packages-conflict",
     "error",
     certainty="likely",
-    needs=("problems", "pythons.packages"),
-    supersedes=("TF006",),
+    needs=("problems",),
+    supersedes=("TF006", "MSG501"),
     sources=(ORT,),
 )
 def both_packages(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
@@ -224,13 +240,15 @@ def both_packages(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     Check: `pip list | grep -i onnxruntime` shows one.
     """
     python = machine.python
-    both = python is not None and bool(python.package("onnxruntime")) and bool(python.package("onnxruntime-gpu"))
+    both = python is not None and any(
+        bool(python.package(name)) and bool(python.package(f"{name}-gpu")) for name in ("onnxruntime", "paddlepaddle")
+    )
     line = (
         said(
             machine,
             r"CUDAExecutionProvider",
             r"(?i)onnxruntime-gpu[^\n]{0,80}onnxruntime\b(?!-)|onnxruntime\b(?!-)[^\n]{0,80}onnxruntime-gpu",
-            r"onnxruntime-gpu",
+            r"onnxruntime-gpu|paddlepaddle-gpu",
         )
         if both or mentions(machine, r"both[^\n]{0,30}onnxruntime")
         else None

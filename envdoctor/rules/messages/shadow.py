@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from envdoctor.knowledge.load import Knowledge
@@ -15,6 +16,9 @@ from envdoctor.rules.told import (
 
 TF_TESTED = "https://www.tensorflow.org/install/source#gpu"
 LOADER = "https://man7.org/linux/man-pages/man8/ld.so.8.html"
+
+# Words of a GPU that is full; cuDNN cannot start there either.
+LOW_MEMORY = (r"(?i)out of memory|ALLOC_FAILED|RESOURCE_EXHAUSTED",)
 
 
 @rule(
@@ -35,9 +39,10 @@ def shadowed(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     """
     line = said(
         machine,
-        r"undefined symbol: _*(?:nvJitLink|cublas|cusparse|cusolver|cufft|nccl|cupti|nvrtc)\w*",
+        r"undefined symbol: _*(?:nvJitLink|cublas|cusparse|cusolver|cufft|curand|nccl|cupti|nvrtc|cuda[A-Z])\w*",
         r"(?i)symbol _*(?:nvJitLink|cublas|cusparse|cusolver|nccl)\w*,? version lib\w+\.so\.\d+ not defined",
         r"(?i)lib(?:nvJitLink|cublas|cublasLt|cusparse|cusolver|nccl)\.so[^\n]{0,40}: version `[^\n]{2,30}' not found",
+        r"(?i)Found (?:CUDA|cuBLAS|cuFFT|cuSOLVER|cuSPARSE|CUPTI) version \d+, but JAX was built against version \d+",
         r"(?i)CUBLAS_STATUS_INVALID_VALUE[^\n]{0,60}cublas(?:Sgemm|GemmEx|LtMatmul|GemmStridedBatched)",
     )
     if line is None:
@@ -94,16 +99,19 @@ def cudnn_shadowed(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         machine,
         (
             r"CUDNN_STATUS_NOT_INITIALIZED|CUDNN_STATUS_INTERNAL_ERROR|CUDNN_STATUS_NOT_SUPPORTED|"
-            r"CUDNN_STATUS_EXECUTION_FAILED"
+            r"CUDNN_STATUS_EXECUTION_FAILED|CUDNN_STATUS_BAD_PARAM|CUDNN_STATUS_MAPPING_ERROR"
+            r"|GET was unable to find an engine"
         ),
     ):
         paths = machine.variable("LD_LIBRARY_PATH") or ""
         many = len({library.path.rpartition("/")[0] for library in machine.libraries if library.name == "cudnn"}) > 1
-        if "cudnn" in paths.lower() or "cuda" in paths.lower() or many:
-            line = said(machine, r"CUDNN_STATUS_\w+")
+        helped = said(machine, r"unset LD_LIBRARY_PATH|env -u LD_LIBRARY_PATH|LD_LIBRARY_PATH=['\"]{0,2}(?:\s|$)")
+        if "cudnn" in paths.lower() or "cuda" in paths.lower() or many or helped:
+            line = said(machine, r"CUDNN_STATUS_\w+|GET was unable to find an engine")
     if line is None:
         return
-    if "Cannot load symbol" in line.words[0] and said(machine, r"(?i)unable to load any of"):
+    absent = said(machine, r"(?i)unable to load any of|could not (?:locate|load)[^\n]{0,80}cudnn\w*\.(?:dll|so)")
+    if absent and re.search(r"(?i)cannot load symbol", line.words[0]):
         return
     yield found(
         "Another cuDNN than the framework's own is loaded, or two are mixed",
@@ -145,7 +153,9 @@ def cudnn_older(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     """
     line = said(
         machine,
-        r"(?i)Loaded runtime CuDNN library: ?([\d.]+) but source was compiled with: ?([\d.]+)",
+        r"(?i)Loaded runtime CuDNN library: ?([\d.]+)[^\n]{0,40} but source was compiled with:? ?([\d.]+)",
+        r"(?i)Found cuDNN version (\d+), but JAX was built against version (\d+), which is newer",
+        r"(?i)jax[^\n]{0,80}cuDNN version ([\d.]+)[^\n]{0,60}built (?:with|against)[^\n]{0,20}cuDNN ([\d.]+)",
         r"(?i)compiled with cudnn ?([\d.]+),? but cudnn[^\n]{0,30} is ([\d.]+)",
         (
             r"(?i)requires cuDNN (?:version )?(?:>=|at least|or newer)? ?[\d.]+[^\n]{0,60}(?:found|"
@@ -153,9 +163,12 @@ def cudnn_older(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         ),
         r"(?i)cuDNN[^\n]{0,30}(?:is |too )old(?:er)?\b[^\n]{0,60}",
     )
+    if line is None and not said(machine, *LOW_MEMORY):
+        # JAX's last line when cuDNN refuses to start; a cuDNN of another release is the usual reason.
+        line = said(machine, r"(?i)()DNN library initialization failed")
     if line is None:
         return
-    loaded = line.words[1] if line.words.re.groups >= 1 else None
+    loaded = (line.group(1) or None) if line.words.re.groups >= 1 else None
     other = said(machine, r"(?i)cudnn(?:[ _-]?version)?[ :=v]{1,3}(\d+\.\d+(?:\.\d+)?)")
     told = (
         other.group(1)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.finding import Fix
 from envdoctor.model.snapshot import Snapshot
 from envdoctor.rules.registry import Found, found, rule
-from envdoctor.rules.told import (
-    said,
-)
+from envdoctor.rules.told import old_processor, said
 
 LOADER = "https://man7.org/linux/man-pages/man8/ld.so.8.html"
 
@@ -42,6 +41,9 @@ def glibc(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
             machine,
             r"(?i)__glibc ?>=? ?\d\.\d+[^\n]{0,80}",
             r"(?i)manylinux_2_(?:2[6-9]|3\d)\S*\.whl is not a supported wheel",
+            r"(?i)__glibc\[version='>=\d\.\d+[^\n]{0,40}",
+            r"(?i)You're on Linux \(`manylinux_2_\d+[^\n]{0,80}only has wheels[^\n]{0,60}manylinux_2_\d+",
+            r"(?i)Error loading shared library ld-linux[^\n]{0,80}",
         )
     if line is None:
         return
@@ -81,6 +83,7 @@ def libstdcxx(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         machine,
         r"(?i)version [`'‘]?(?:GLIBCXX|CXXABI)_[\d.]+['’]? not found",
         r"(?:GLIBCXX|CXXABI)_\d[\d.]+[^\n]{0,30}not found",
+        r"libstdc\+\+\.so\.6: undefined symbol|undefined symbol: [^\n]{1,120} version (?:GLIBCXX|CXXABI)_",
     )
     if line is None:
         return
@@ -125,7 +128,9 @@ def dll(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         machine,
         r"(?i)\[?WinError (?:126|127|1114|182)\]?[^\n]{0,200}",
         r"(?i)DLL load failed[^\n]{0,120}",
-        r"(?i)Could not find the DLL\(s\)? [^\n]{0,80}",
+        r"(?i)Could not find module '[^'\n]{1,200}\.(?:dll|pyd)' \(or one of its dependencies\)",
+        r"(?i)Could not find (?:the DLL\(s\) )?['\"](?:msvcp|vcruntime|concrt)[^\n]{0,80}",
+        r"(?i)Visual C\+\+ Redistributable is not installed",
         (
             r"(?i)(?:msvcp140|vcruntime140|libomp140|fbgemm|asmjit|shm|c10|torch_\w+|caffe2\w*)"
             r"[\w.]{0,12}\.dll[^\n]{0,60}(?:missing|not found|could not|dependencies)"
@@ -133,7 +138,9 @@ def dll(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         r"(?i)Error loading \"[^\n]{0,160}\.dll\" or one of its dependencies",
         r"(?i)LoadLibrary failed with error 126",
     )
-    if line is None:
+    if line is None or said(machine, r"(?i)WinError 1455|paging file|页面文件"):
+        return
+    if old_processor(machine) and re.search(r"(?i)initiali[sz]ation routine|1114", line.words[0]):
         return
     yield found(
         "A Windows DLL that the framework needs is missing",

@@ -177,10 +177,12 @@ def linux_driver(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     line = said(
         machine,
         (
-            r"(?i)(?:apt(?:-get)?|dnf|yum)[^\n]{0,40} install [^\n]{0,80}(?:nvidia-driver|"
+            r"(?i)ubuntu-drivers (?:auto)?install|cuda_\d[\w.]+_linux\.run[^\n]{0,60}driver"
+            r"|NVIDIA-Linux-x86_64-[\d.]+\.run"
+            r"|(?:apt(?:-get)?|dnf|yum)[^\n]{0,40} install [^\n]{0,80}(?:nvidia-driver|"
             r"cuda-drivers|nvidia-utils|libnvidia-compute|nvidia-cuda-toolkit-driver)"
         ),
-        r"(?i)(?:apt(?:-get)?) [^\n]{0,20}install(?: -y)? cuda(?:-\d+-\d+)?\s*(?:$|\n)",
+        r"(?i)(?:apt(?:-get)?) [^\n]{0,20}install(?: -y)? cuda(?:-\d+-\d+)?(?![\w-])",
         r"(?m)^ii +(?:nvidia-driver|libnvidia-compute|nvidia-utils|cuda-drivers)\S*",
         r"/usr/lib/x86_64-linux-gnu/libcuda\.so\.\d{3}\.\S+",
         (
@@ -240,6 +242,8 @@ def libcuda_off_path(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         r"(?i)cannot find -lcuda",
         r"(?i)Could not find cuda drivers on your machine",
         r"(?i)libcuda\.so(?:\.1)?[^\n]{0,40}(?:not in|missing)",
+        r"(?i)ldconfig[^\n]{0,40}libcuda[^\n]{0,30}(?:nothing|empty|no output)|cache has no libcuda",
+        r"(?i)CUDA driver library cannot be found|No libcuda\.so found|libcuda\.so[^\n]{0,12}(?:is )?missing",
         r"(?i)Possible CUDA driver libraries are found but error occurred|libcuda\.so cannot found",
     )
     if line is None:

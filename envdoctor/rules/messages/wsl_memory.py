@@ -166,3 +166,28 @@ def broken_release(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
             ),
         ),
     )
+
+
+@rule(
+    "WSL006",
+    "wsl-libcuda-copies",
+    "note",
+    needs=("problems", "system.wsl"),
+    sources=(GUIDE,),
+)
+def not_a_link(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
+    """A line of ldconfig about libcuda.so.1 in /usr/lib/wsl/lib, which is not a symbolic link, is harmless.
+
+    The Windows driver brings three equal files where ldconfig expects links, so that every installation of a package
+    prints this line. CUDA does not mind, and the folder cannot be written to from Linux.
+
+    Check: `ls -l /usr/lib/wsl/lib/libcuda*`.
+    """
+    line = said(machine, r"(?i)/usr/lib/wsl/lib/libcuda\S* is not a symbolic link")
+    if line is None or not in_wsl(machine):
+        return
+    yield found(
+        "ldconfig's line about libcuda.so.1 in WSL is harmless",
+        "The Windows driver brings copies where ldconfig expects links; CUDA works with them.",
+        evidence=(line.evidence,),
+    )

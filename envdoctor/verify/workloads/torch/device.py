@@ -1,17 +1,9 @@
 """What a workload runs on: choosing it, proving it with a small calculation, waiting for it, and its memory."""
 
 import contextlib
-import platform
 import sys
 
-
-class Unusable(Exception):
-    """The environment cannot do the work at all; says why and what to do."""
-
-    def __init__(self, reason, hint=None):
-        super().__init__(reason)
-        self.reason = reason
-        self.hint = hint
+from machine import Unusable, cpu_name, first_line, host_peak_bytes, size
 
 
 class Device:
@@ -45,6 +37,23 @@ class Device:
         if self.kind == "mps":
             return self.library.driver_allocated_memory() if hasattr(self.library, "driver_allocated_memory") else None
         return host_peak_bytes()
+
+    def room(self):
+        """Tell how much memory the device has and how much of it is free, for a person; nothing if it does not say."""
+        if self.kind != "cuda":
+            return []
+        try:
+            free, total = self.library.mem_get_info()
+        except RuntimeError:
+            return []  # a card in trouble answers nothing more
+        return ["%s has %s, of which %s are free" % (self.name, size(total), size(free))]
+
+    def no_code(self):
+        """Say that this build has no machine code for this card."""
+        built = " ".join(self.library.get_arch_list()) or "none"
+        return "this torch has no code for %s (sm_%d%d): it was built for %s (CUDA calls this: no kernel image)" % (
+            (self.name, *self.library.get_device_capability(0), built)
+        )
 
     @contextlib.contextmanager
     def exact(self):
@@ -87,41 +96,3 @@ def why_not(torch, kind):
         except (RuntimeError, AssertionError) as problem:
             return "torch %s sees no CUDA device: %s" % (torch.__version__, first_line(problem))
     return "torch %s sees no %s device" % (torch.__version__, kind)
-
-
-def host_peak_bytes():
-    """Give the most memory this process ever held; None where the system does not say.
-
-    VmHWM first: getrusage also counts what the parent held before this program replaced it.
-    """
-    try:
-        with open("/proc/self/status", encoding="ascii", errors="replace") as file:
-            for line in file:
-                if line.startswith("VmHWM:"):
-                    return int(line.split()[1]) * 1024
-    except (OSError, ValueError, IndexError):
-        pass
-    try:
-        import resource  # Windows has none
-    except ImportError:
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
-
-
-def cpu_name():
-    """Give the processor's name as the system writes it."""
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
-            for line in file:
-                if line.startswith("model name"):
-                    return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
-
-
-def first_line(problem):
-    """Give what an exception says, without the stack that some libraries put below it."""
-    lines = str(problem).strip().splitlines()
-    return lines[0][:300] if lines else type(problem).__name__

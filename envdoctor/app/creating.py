@@ -1,0 +1,222 @@
+"""Making the environment of a plan, by venv and pip or by conda; interrupted, it can go on."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from typing import Literal
+
+import msgspec
+from msgspec.structs import replace
+
+from envdoctor import errors
+from envdoctor.app.artifacts import artifacts_of
+from envdoctor.environments import conda, pip, virtual
+from envdoctor.environments.interpreters import Interpreter, interpreters
+from envdoctor.host import Host
+from envdoctor.host.writing import write, write_text
+from envdoctor.knowledge.load import Knowledge
+from envdoctor.model import Record
+from envdoctor.model.snapshot import Snapshot
+from envdoctor.model.stack import Plan, Request, Target
+from envdoctor.resolver import offers
+
+Step = Literal["created", "installed"]
+Manager = Literal["venv", "conda"]
+# Gigabytes over a slow line take an hour; a person can interrupt and go on later.
+INSTALL_SECONDS = 4 * 3600.0
+
+
+class Place(Record):
+    """Where an environment is made, and by what."""
+
+    folder: str  # of the files, and of state.json
+    manager: Manager = "venv"
+    path: str | None = None  # of the environment; None: env in the folder
+    force: bool = False
+    written: bool = False  # the files of the plan are in the folder already
+
+    @property
+    def environment(self) -> str:
+        """Give the absolute path of the environment."""
+        return os.path.abspath(self.path or os.path.join(self.folder, "env"))
+
+
+class Listener(Record):
+    """Where progress goes: `step` for a person, `line` for what programs print."""
+
+    step: Callable[[str], None]
+    line: Callable[[str], None]
+
+
+class State(Record):
+    """How far it has come; kept in the folder, so that it can go on."""
+
+    manager: str
+    request: Request
+    target: Target
+    plan: Plan
+    done: tuple[Step, ...] = ()
+    environment: str | None = None
+    schema_version: int = 1
+
+
+def pythons(machine: Snapshot, host: Host) -> tuple[Interpreter, ...]:
+    """Find the interpreters of this machine that a virtual environment can be made from."""
+    python = machine.python
+    # The base of a virtual environment, not the environment: one made from another's depends on it.
+    base = os.path.join(python.base_prefix, "bin", "python3") if python and python.base_prefix else None
+    return interpreters(base, host.environ.get("PATH", os.defpath))
+
+
+def resumed(place: Place, request: Request, target: Target) -> State | None:
+    """Give the state to go on from; None where there is none, or where it was another wish or another machine."""
+    try:
+        with open(_state_file(place.folder), "rb") as file:
+            state = msgspec.json.decode(file.read(), type=State)
+    except (OSError, msgspec.DecodeError):
+        return None
+    same = (state.manager, state.request, state.target) == (place.manager, request, target)
+    mine = state.environment in (None, place.environment)
+    return state if same and mine and state.schema_version == 1 else None
+
+
+def refuse_foreign(place: Place) -> None:
+    """Never clear what is not envdoctor's; with `force` an environment, but nothing that is none.
+
+    Raises:
+        errors.Unreadable: something of somebody else's is in the way.
+    """
+    folder = place.environment
+    if not os.path.lexists(folder) or _made_here(place):
+        return
+    if not os.path.islink(folder) and os.path.isdir(folder):
+        if not os.listdir(folder):
+            return
+        marks = ("pyvenv.cfg", "conda-meta")
+        if place.force and any(os.path.exists(os.path.join(folder, mark)) for mark in marks):
+            return
+    raise errors.Unreadable(
+        f"{folder} exists and envdoctor did not make it", "choose another folder with -o or --path; it was left alone"
+    )
+
+
+def begun(place: Place, request: Request, target: Target, plan: Plan) -> State:
+    """Begin: nothing is done yet."""
+    return State(manager=place.manager, request=request, target=target, plan=plan, environment=place.environment)
+
+
+def create(
+    place: Place, state: State, found: tuple[Interpreter, ...], facts: Knowledge, listener: Listener
+) -> tuple[State, str]:
+    """Make the environment as far as it is not made yet, and give its interpreter.
+
+    Raises:
+        errors.EnvdoctorError: it cannot go on; what is done stays, and the next start goes on from there.
+    """
+    os.makedirs(os.path.join(place.folder, "logs"), exist_ok=True)
+    if place.manager == "conda":
+        return _conda(place, state, facts, listener)
+    folder = place.environment
+    python = virtual.python_of(folder)
+    if "created" not in state.done or not os.path.exists(python):
+        listener.step(f"creating a virtual environment with Python {state.plan.stack.python}")
+        # Said before it is made: an interrupted creation must be ours to clear at the next start.
+        state = _keep(place, replace(state, done=()))
+        base = next(each.path for each in found if each.version == state.plan.stack.python)
+        virtual.create(base, folder, listener.line)
+        listener.step("asking pip what it offers here")
+        settled = _settled(state.plan, python, facts)
+        _write(place, settled, anew=settled != state.plan)
+        state = _keep(place, replace(state, plan=settled, done=("created",)))
+    if "installed" not in state.done:
+        stack = state.plan.stack
+        listener.step(f"installing {', '.join(stack.requirements)}")
+        pip.install(python, stack.requirements, stack.pip_options, listener.line, INSTALL_SECONDS)
+        state = _keep(place, replace(state, done=("created", "installed")))
+    return state, python
+
+
+def _conda(place: Place, state: State, facts: Knowledge, listener: Listener) -> tuple[State, str]:
+    from envdoctor.app import conda_locking
+    from envdoctor.environments import conda_lock
+    from envdoctor.resolver.conda_platforms import subdir_of, virtual_packages
+
+    stack, folder = state.plan.stack, place.environment
+    if not stack.conda_packages:
+        raise errors.NoStack(f"conda-forge has no such stack: {stack.conda_note}", "leave out --manager conda")
+    python = conda.python_of(folder)
+    if "installed" in state.done and os.path.exists(python):
+        return state, python
+    solver = conda_lock.solver()
+    state = _keep(place, replace(state, done=()))
+    _write(place, state.plan)
+    lock = os.path.join(place.folder, conda_locking.LOCK)
+    by_lock = solver.path is None or os.path.exists(lock)
+    if by_lock:
+        listener.step(f"choosing the packages with {solver.name}")
+        conda_locking.lock(state.plan, None, place.folder, facts, listener.line, force=place.force)
+    listener.step("creating the conda environment")
+    shutil.rmtree(folder, ignore_errors=True)
+    if by_lock:
+        with open(lock, encoding="utf-8") as file:
+            text = file.read()
+        conda_lock.install(text, subdir_of(state.target) or "", folder, listener.line, INSTALL_SECONDS)
+    elif solver.path is not None:
+        cuda = virtual_packages(stack, state.target, facts).get("__cuda")
+        file_ = os.path.join(place.folder, "environment.yml")
+        conda.create(solver.path, file_, folder, listener.line, INSTALL_SECONDS, cuda)
+    if not os.path.exists(python):
+        raise errors.NotVerified(f"there is no Python in {folder}", "the log has the whole output")
+    return _keep(place, replace(state, done=("created", "installed"))), python
+
+
+def _write(place: Place, plan: Plan, *, anew: bool = False) -> None:
+    if anew or not place.written:
+        write(artifacts_of(plan, place.folder), place.folder, force=place.force)
+
+
+def _made_here(place: Place) -> bool:
+    """Tell whether the state of this folder speaks of this very environment."""
+    try:
+        with open(_state_file(place.folder), "rb") as file:
+            state = msgspec.json.decode(file.read(), type=State)
+    except (OSError, msgspec.DecodeError):
+        return False
+    made = state.environment or os.path.abspath(os.path.join(place.folder, "env"))
+    return made == place.environment
+
+
+def _state_file(folder: str) -> str:
+    return os.path.join(folder, "state.json")
+
+
+def _keep(place: Place, state: State) -> State:
+    text = msgspec.json.format(msgspec.json.encode(state), indent=2).decode() + "\n"
+    write_text(_state_file(place.folder), text, replace=True)
+    return state
+
+
+def _settled(plan: Plan, python: str, facts: Knowledge) -> Plan:
+    """Fit a plan to what pip can really get from here, within seconds.
+
+    Raises:
+        errors.NotVerified: neither the stack's index nor the person's own offers anything that fits.
+    """
+    stack = plan.stack
+    names = [name for name in stack.packages if name in (stack.distribution, "torchvision", "torchaudio")]
+    at_index = {name: pip.offers(python, name, stack.pip_options) for name in names}
+    served = offers.trimmed(plan, at_index)
+    if served is not None:
+        return served
+    own = {name: pip.offers(python, name) for name in names}
+    for candidate in offers.alternatives(plan, facts, own):
+        framework = next(each for each in candidate.stack.requirements if each.startswith(stack.framework))
+        if pip.would_install(python, framework):
+            return candidate
+    raise errors.NotVerified(
+        f"{stack.index_url or 'your package index'} cannot be reached or lacks {stack.packages[stack.distribution]},"
+        f" and your own configuration ({pip.configuration(python)}) offers nothing that fits",
+        "set a mirror or a proxy (pip config set global.index-url URL), then start again",
+    )

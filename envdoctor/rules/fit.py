@@ -1,0 +1,113 @@
+"""Workloads that a person means to run here, judged by the estimator before they run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from envdoctor.errors import EnvdoctorError
+from envdoctor.knowledge.load import Knowledge
+from envdoctor.model.finding import Fix
+from envdoctor.model.snapshot import Snapshot
+from envdoctor.rules.registry import Found, found, rule
+from envdoctor.rules.wording import card, size
+
+if TYPE_CHECKING:
+    from envdoctor.estimate.device import Device
+    from envdoctor.model.estimate import Estimate
+
+_FIXES = 4  # most ways out that are named; `envdoctor estimate` names all
+
+
+@rule(
+    "MEM006",
+    "gpu-out-of-memory",
+    "error",
+    certainty="likely",
+    needs=("gpus.memory_bytes", "memory.total_bytes"),
+    sources=(
+        "https://zdevito.github.io/2022/08/04/cuda-caching-allocator.html",
+        "https://github.com/pytorch/pytorch/pull/86509",
+    ),
+    variants=("host-out-of-memory",),
+)
+def workload_does_not_fit(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
+    """A workload that is meant to run here needs more memory than is free.
+
+    What it needs is walked over the shapes of the model, with the lifetimes that torch gives its tensors, and replayed
+    through the allocator of CUDA; context and libraries are a range. It is judged for the GPU that has the most free
+    memory, else for the processor and host memory. Asked for with `diagnose --for gpt2:training:batch=8`.
+
+    Needed: free memory above the upper end of the range.
+
+    Check: `envdoctor estimate MODEL` with the same words, which names every part and every way out.
+
+    An error where not even the lower end fits, a warning where what is free lies between the two ends.
+    """
+    for place, text in enumerate(machine.wanted):
+        try:
+            yield from _judged(machine, place, text)
+        except EnvdoctorError:
+            continue  # a report may hold anything; the command refuses such words with what to do about them
+
+
+def _judged(machine: Snapshot, place: int, text: str) -> Iterator[Found]:
+    from envdoctor.estimate import answer, asking, models
+    from envdoctor.estimate.weighing import Scales, Walked
+
+    device, evidence = _device(machine)
+    if device is None or evidence is None:
+        return
+    name, how = asking.short(text)
+    model = Walked(models.named(name))
+    answered = answer.estimate(asking.workload(model, device=device.kind, **how), Scales(model), device)
+    if answered.verdict in ("tight", "out-of-memory"):
+        yield _finding(text, answered, device, (f"wanted[{place}]", evidence))
+
+
+def _finding(text: str, answered: Estimate, device: Device, evidence: tuple[str, ...]) -> Found:
+    certain = answered.verdict == "out-of-memory"
+    assert answered.free_bytes is not None
+    where = "host memory" if device.kind == "cpu" else device.name or "the GPU"
+    needed = f"{size(answered.device_bytes_low)} to {size(answered.device_bytes_high)}"
+    most = answered.max_batch
+    largest = f"The largest batch that surely fits is {most}." if most else "Not even a batch of 1 surely fits."
+    title = f"{text} needs {needed}, and {where} has {size(answered.free_bytes)} free"
+    return found(
+        title if certain else f"{title}: it may not fit",
+        f"{size(answered.memory.allocated_bytes)} of it are tensors at their highest point. {largest}",
+        evidence=evidence,
+        fixes=tuple(
+            Fix(summary=f"{each.what}: {size(each.device_bytes)}, {size(each.saved_bytes)} less.")
+            for each in answered.changes[:_FIXES]
+        ),
+        severity=None if certain else "warning",
+        certainty=None if certain else "hint",
+        slug="host-out-of-memory" if device.kind == "cpu" else None,
+    )
+
+
+def _device(machine: Snapshot) -> tuple[Device | None, str | None]:
+    """Give the GPU with the most free memory, else the processor, and the fact that says how much that is."""
+    from envdoctor.estimate.device import Device
+
+    sized = [
+        (gpu.memory_bytes if gpu.free_bytes is None else gpu.free_bytes, place, gpu)
+        for place, gpu in enumerate(machine.gpus)
+        if not gpu.lost
+    ]
+    known = [(free, place, gpu) for free, place, gpu in sized if free is not None]
+    if known:
+        free, place, gpu = max(known, key=lambda each: each[0])
+        fact = f"gpus[{place}]." + ("memory_bytes" if gpu.free_bytes is None else "free_bytes")
+        return Device(name=card(gpu), capability=gpu.capability, free_bytes=free), fact
+    memory = machine.memory
+    if memory is None or machine.gpus:
+        return None, None
+    amounts = {
+        "memory.available_bytes": memory.available_bytes,
+        "memory.limit_bytes": memory.limit_bytes,
+        "memory.total_bytes": memory.total_bytes,
+    }
+    fact, free = min(((f, n) for f, n in amounts.items() if n is not None), key=lambda each: each[1])
+    return Device(kind="cpu", name="CPU", free_bytes=free), fact
