@@ -66,7 +66,7 @@ def test_proxy_and_index_are_handed_in_by_name_alone() -> None:
         "HTTPS_PROXY": "http://me:secret@proxy.example:3128",
         "no_proxy": "localhost,127.0.0.1",
         "PIP_INDEX_URL": "https://me:secret@index.example/simple",
-        "PIP_FIND_LINKS": "/opt/wheels",
+        "PIP_FIND_LINKS": "/srv/wheels",
         "PIP_RETRIES": "",
     }
     words = images.command("/tmp/a b", "me/torch:1", "classic", environ)
