@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
 from typing import Literal
 
 import msgspec
@@ -12,6 +11,7 @@ from msgspec.structs import replace
 
 from envdoctor import errors
 from envdoctor.app.artifacts import artifacts_of
+from envdoctor.app.listener import Listener
 from envdoctor.environments import conda, pip, virtual
 from envdoctor.environments.interpreters import Interpreter, interpreters
 from envdoctor.host import Host
@@ -41,13 +41,6 @@ class Place(Record):
     def environment(self) -> str:
         """Give the absolute path of the environment."""
         return os.path.abspath(self.path or os.path.join(self.folder, "env"))
-
-
-class Listener(Record):
-    """Where progress goes: `step` for a person, `line` for what programs print."""
-
-    step: Callable[[str], None]
-    line: Callable[[str], None]
 
 
 class State(Record):

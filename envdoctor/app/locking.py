@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 
 import msgspec
 
 from envdoctor import errors
+from envdoctor.app.listener import Listener
 from envdoctor.environments import locking, wheelhouse
 from envdoctor.host.writing import write
 from envdoctor.model import Record
@@ -16,13 +16,6 @@ from envdoctor.model.stack import GENERATED, Artifact, Plan
 LOCK = "requirements.lock.txt"
 _STATE = "wheelhouse.json"
 _DOWNLOAD_SECONDS = 4 * 3600.0
-
-
-class Listener(Record):
-    """Where progress goes: `step` for a person, `line` for what programs print."""
-
-    step: Callable[[str], None]
-    line: Callable[[str], None]
 
 
 class Wheelhouse(Record):

@@ -8,8 +8,8 @@ from datetime import date
 from msgspec.structs import replace
 
 from envdoctor.app import creating, planning
-from envdoctor.app.creating import Listener
 from envdoctor.app.examining import examine
+from envdoctor.app.listener import Listener
 from envdoctor.host import Host
 from envdoctor.host.writing import write_text
 from envdoctor.knowledge.load import Knowledge

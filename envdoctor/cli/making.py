@@ -147,11 +147,12 @@ def environment(where: Place, chosen: Plan, target: Target, found: tuple[Interpr
         errors.EnvdoctorError: it cannot be made; what is done stays, and the same command goes on from there.
     """
     from envdoctor.app import creating
+    from envdoctor.app.listener import Listener
     from envdoctor.model.onboarding import Made
 
     os.makedirs(os.path.join(where.folder, "logs"), exist_ok=True)
     with Progress(os.path.join(where.folder, "logs", "create.log")) as progress:
-        listener = creating.Listener(step=progress.step, line=progress.line)
+        listener = Listener(step=progress.step, line=progress.line)
         state = creating.resumed(where, chosen.request, target)
         if state is None or state.plan.mirror != chosen.mirror:
             state = creating.begun(where, chosen.request, target, chosen)

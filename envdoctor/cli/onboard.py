@@ -55,7 +55,8 @@ def onboard(
 
     Interrupted and started again, it goes on where it stopped. It installs with your own pip configuration.
     """
-    from envdoctor.app import creating, onboarding
+    from envdoctor.app import onboarding
+    from envdoctor.app.listener import Listener
     from envdoctor.cli.progress import Progress
     from envdoctor.host.local import LocalHost
     from envdoctor.model.stack import Request
@@ -72,7 +73,7 @@ def onboard(
         timeout=timeout,
     )
     with Progress(os.path.join(folder, "logs", "onboard.log")) as progress:
-        result = onboarding.onboard(LocalHost(), wishes, creating.Listener(step=progress.step, line=progress.line))
+        result = onboarding.onboard(LocalHost(), wishes, Listener(step=progress.step, line=progress.line))
     if output == "json":
         options.show(documents.onboarding(result))
     else:

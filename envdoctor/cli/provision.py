@@ -173,10 +173,11 @@ def _locked(
 ) -> tuple[tuple[Artifact, ...], tuple[str, ...]]:
     """Give the lock files, which are not written yet, and the paths of the wheelhouse's files, which are."""
     from envdoctor.app import locking
+    from envdoctor.app.listener import Listener
     from envdoctor.cli.progress import Progress
 
     with Progress() as progress:
-        listener = locking.Listener(step=progress.step, line=progress.line)
+        listener = Listener(step=progress.step, line=progress.line)
         added = locking.lock_artifacts(chosen, folder, listener) if lock else ()
         filled = locking.fill(chosen, wheelhouse, listener, force=force) if wheelhouse else ()
     return added, filled

@@ -18,6 +18,7 @@ from loopback_index import PASSWORD, Index, bare_environ, serving, wheel
 
 from envdoctor import errors
 from envdoctor.app import locking
+from envdoctor.app.listener import Listener
 from envdoctor.environments import wheelhouse
 from envdoctor.environments.locking import uv_program
 from envdoctor.host.writing import write
@@ -68,7 +69,7 @@ def plan(url: str | None, target: Target | None = None, **stack: object) -> Plan
     )
 
 
-LISTENER = locking.Listener(step=lambda text: None, line=lambda text: None)
+LISTENER = Listener(step=lambda text: None, line=lambda text: None)
 
 
 def lock(chosen: Plan, folder: Path) -> dict[str, str]:
@@ -150,7 +151,7 @@ def test_the_persons_own_index_is_asked_and_its_password_is_written_nowhere(
     index: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said: list[str] = []
-    listener = locking.Listener(step=said.append, line=said.append)
+    listener = Listener(step=said.append, line=said.append)
     with serving(index.files, password=True) as closed:
         with pytest.raises(errors.NotVerified):
             lock(plan(closed.url), tmp_path)
@@ -265,13 +266,13 @@ def test_a_wheelhouse_goes_on_and_then_stays_as_it_is(index: Index, tmp_path: Pa
             broken.write_bytes(b"other")
 
     with pytest.raises(errors.NotVerified, match="could not download"):
-        locking.fill(chosen, str(folder), locking.Listener(step=step, line=lambda text: None))
+        locking.fill(chosen, str(folder), Listener(step=step, line=lambda text: None))
     assert [path.name for path in (folder / "wheels").iterdir()] == ["alpha-1.0+cpu-py3-none-any.whl"]
     assert not (folder / "install.sh").exists()
 
     broken.write_bytes(kept)
     steps: list[str] = []
-    locking.fill(chosen, str(folder), locking.Listener(step=steps.append, line=lambda text: None))
+    locking.fill(chosen, str(folder), Listener(step=steps.append, line=lambda text: None))
     assert [each for each in steps if "downloading" in each] == ["downloading beta 2.0 (1 of 1)"]
     before = tree(folder)
     assert len(before) > 5 and "install.sh" in before

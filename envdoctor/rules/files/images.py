@@ -186,7 +186,7 @@ def _newer_images(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
             evidence=(image.evidence, "driver.version"),
             fixes=(_from(image, fitting.tag),) if fitting else (),
             severity="warning" if runs and data_centre else None,
-            certainty="likely" if runs else None,
+            certainty="likely" if runs and data_centre else None,
         )
 
 
@@ -203,7 +203,7 @@ def _fitting_tag(image: Line, offered: str, facts: Knowledge) -> CudaImage | Non
 @rule(
     "FILE003",
     "compiler-missing-in-image",
-    "error",
+    "warning",
     certainty="likely",
     needs=("declared",),
     sources=("https://github.com/Dao-AILab/flash-attention#installation-and-features", _HUB),
