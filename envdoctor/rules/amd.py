@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.finding import Fix
 from envdoctor.model.snapshot import Gpu, Snapshot
+from envdoctor.model.speech import say
 from envdoctor.rules.installed import TORCH, torch
 from envdoctor.rules.registry import Found, found, rule
 from envdoctor.rules.remedies import plain, set_variable, unset_variable
@@ -57,14 +58,14 @@ def compute_driver_is_missing(machine: Snapshot, facts: Knowledge) -> Iterator[F
     place, gpu = cards[0]
     unloaded = gpu.bound_driver != "amdgpu"
     yield found(
-        f"{sentence(card(gpu))} has no compute driver: "
-        + ("the module amdgpu does not hold it" if unloaded else "/dev/kfd is missing"),
-        "ROCm and PyTorch for AMD reach the card through /dev/kfd.",
+        say("{card} has no compute driver: ", card=sentence(card(gpu)))
+        + (say("the module amdgpu does not hold it") if unloaded else say("/dev/kfd is missing")),
+        say("ROCm and PyTorch for AMD reach the card through /dev/kfd."),
         evidence=(f"gpus[{place}].bound_driver", "devices"),
         severity=None if _wants_rocm(machine) else "note",
         fixes=(
             Fix(
-                summary="Load the module; if that does not help, install AMD's driver as its guide says.",
+                summary=say("Load the module; if that does not help, install AMD's driver as its guide says."),
                 commands=(("sudo", "modprobe", "amdgpu"),),
                 effect="needs-root",
                 page="https://rocm.docs.amd.com/projects/install-on-linux/en/latest/",
@@ -100,18 +101,18 @@ def no_permission_on_compute_files(machine: Snapshot, facts: Knowledge) -> Itera
     joined = all(each.member for _, each in closed)
     place = closed[0][0]
     yield found(
-        f"This account may not open {listed(each.path for _, each in closed)}"
-        + (f" (group {listed(groups)})" if groups else ""),
-        "/etc/group lists this account already, which counts from the next login on."
+        say("This account may not open {closed}", closed=listed(each.path for _, each in closed))
+        + (say(" (group {groups})", groups=listed(groups)) if groups else ""),
+        say("/etc/group lists this account already, which counts from the next login on.")
         if joined
-        else "Without it programs see no AMD GPU.",
+        else say("Without it programs see no AMD GPU."),
         evidence=tuple(f"devices[{place}].{field}" for field in ("path", "group", "refused")),
         severity=None if _wants_rocm(machine) else "note",
         fixes=(
             Fix(
-                summary="Log out and in again."
+                summary=say("Log out and in again.")
                 if joined
-                else "Join the groups, then log out and in (USER is your account).",
+                else say("Join the groups, then log out and in (USER is your account)."),
                 commands=(("sudo", "usermod", "-a", "-G", ",".join(groups), "USER"),) if groups and not joined else (),
                 effect="needs-root",
             ),
@@ -148,10 +149,19 @@ def target_is_not_in_the_build(machine: Snapshot, facts: Knowledge) -> Iterator[
         return
     place, gpu = cards[0]
     yield found(
-        f"PyTorch {framework.version} has no code for {gpu.target}, the target of {card(gpu)}",
-        f"It was built for {listed(targets[:6])}{' and others' if len(targets) > 6 else ''}.",
+        say(
+            "PyTorch {version} has no code for {target}, the target of {card}",
+            version=framework.version,
+            target=gpu.target,
+            card=card(gpu),
+        ),
+        say(
+            "It was built for {targets}{rest}.",
+            targets=listed(targets[:6]),
+            rest=" and others" if len(targets) > 6 else "",
+        ),
         evidence=(f"gpus[{place}].target", f"{TORCH}.hip"),
-        fixes=(Fix(summary="Take the build of a newer ROCm, if its list holds this target.", page=_REQUIREMENTS),),
+        fixes=(Fix(summary=say("Take the build of a newer ROCm, if its list holds this target."), page=_REQUIREMENTS),),
     )
 
 
@@ -183,13 +193,24 @@ def target_is_overridden(machine: Snapshot, facts: Knowledge) -> Iterator[Found]
     if same or not family:
         place, gpu = cards[0]
         yield found(
-            f"{_OVERRIDE}={value} is not needed: the card is {wanted} already"
+            say(
+                "{override}={value} is not needed: the card is {wanted} already",
+                override=_OVERRIDE,
+                value=value,
+                wanted=wanted,
+            )
             if same
-            else f"{_OVERRIDE}={value} makes ROCm take {gpu.target} for {wanted}, which is of another family",
-            "It changes nothing here." if same else "Programs crash at the first kernel.",
+            else say(
+                "{override}={value} makes ROCm take {target} for {wanted}, which is of another family",
+                override=_OVERRIDE,
+                value=value,
+                target=gpu.target,
+                wanted=wanted,
+            ),
+            say("It changes nothing here.") if same else say("Programs crash at the first kernel."),
             evidence=(f"variables.{_OVERRIDE}", f"gpus[{place}].target"),
             severity="note" if same else None,
-            fixes=(Fix(summary="Take it out.", commands=(unset_variable(machine, _OVERRIDE),)),),
+            fixes=(Fix(summary=say("Take it out."), commands=(unset_variable(machine, _OVERRIDE),)),),
         )
 
 
@@ -215,12 +236,12 @@ def integrated_gpu_is_in_the_way(machine: Snapshot, facts: Knowledge) -> Iterato
     if not inside or not discrete or not _wants_rocm(machine) or any(machine.variable(name) for name in _VISIBLE):
         return
     yield found(
-        "ROCm sees the graphics inside the processor beside the AMD card, and may crash on them",
-        "AMD advises to switch them off in the firmware, or to hide them.",
+        say("ROCm sees the graphics inside the processor beside the AMD card, and may crash on them"),
+        say("AMD advises to switch them off in the firmware, or to hide them."),
         evidence=(f"gpus[{inside[0]}].integrated", f"gpus[{discrete[0]}].target"),
         fixes=(
             Fix(
-                summary="Show ROCm the card alone (its number is what rocminfo counts; mostly 0).",
+                summary=say("Show ROCm the card alone (its number is what rocminfo counts; mostly 0)."),
                 commands=(set_variable(machine, "ROCR_VISIBLE_DEVICES", "0"),),
             ),
         ),
@@ -251,10 +272,15 @@ def visibility_is_doubled(machine: Snapshot, facts: Knowledge) -> Iterator[Found
     if len(chosen) <= left and not beyond:
         return
     yield found(
-        f"HIP_VISIBLE_DEVICES={second} chooses among the {left} that ROCR_VISIBLE_DEVICES={first} leaves",
-        "Cards are numbered anew from 0 after the first choice, so this hides more than was meant.",
+        say(
+            "HIP_VISIBLE_DEVICES={second} chooses among the {left} that ROCR_VISIBLE_DEVICES={first} leaves",
+            second=second,
+            left=left,
+            first=first,
+        ),
+        say("Cards are numbered anew from 0 after the first choice, so this hides more than was meant."),
         evidence=tuple(f"variables.{name}" for name in _VISIBLE),
-        fixes=(Fix(summary="Keep the first.", commands=(unset_variable(machine, "HIP_VISIBLE_DEVICES"),)),),
+        fixes=(Fix(summary=say("Keep the first."), commands=(unset_variable(machine, "HIP_VISIBLE_DEVICES"),)),),
     )
 
 
@@ -279,12 +305,12 @@ def several_cards_without_passthrough(machine: Snapshot, facts: Knowledge) -> It
     if system is None or system.iommu_passthrough is not False or len(cards) < 2 or not _wants_rocm(machine):
         return
     yield found(
-        f"{len(cards)} AMD GPUs run without the kernel setting iommu=pt",
-        "If programs on several cards hang, this is the first thing to try.",
+        say("{cards_count} AMD GPUs run without the kernel setting iommu=pt", cards_count=len(cards)),
+        say("If programs on several cards hang, this is the first thing to try."),
         evidence=("system.iommu_passthrough", *(f"gpus[{i}].vendor" for i in cards)),
         fixes=(
             Fix(
-                summary="Add iommu=pt to the kernel's command line, then restart.",
+                summary=say("Add iommu=pt to the kernel's command line, then restart."),
                 effect="needs-reboot",
                 where="host" if system.container else "here",
             ),

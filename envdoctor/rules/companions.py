@@ -10,6 +10,7 @@ from envdoctor.knowledge.load import Knowledge
 from envdoctor.knowledge.tables import TorchRelease
 from envdoctor.model.finding import Fix, Severity
 from envdoctor.model.snapshot import Framework, Package, Snapshot
+from envdoctor.model.speech import say
 from envdoctor.model.version import compare, major, minor, order, public, readable, released
 from envdoctor.rules.installed import TORCH, Unmet, build_tag, by_conda, companion_tag, torch, unmet, version_of
 from envdoctor.rules.registry import Found, found, rule
@@ -54,7 +55,7 @@ def torchvision_for_other_torch(machine: Snapshot, facts: Knowledge) -> Iterator
     torchvision's own metadata is believed first, then the table of releases. Only a warning where just the last part
     of the version differs. Silent for nightlies and builds from source, which pair by date.
     """
-    yield from _mismatch(machine, facts, "torchvision", "The import stops at an operator that is not registered.")
+    yield from _mismatch(machine, facts, "torchvision", say("The import stops at an operator that is not registered."))
 
 
 @rule(
@@ -78,7 +79,7 @@ def torchaudio_for_other_torch(machine: Snapshot, facts: Knowledge) -> Iterator[
     torchaudio's own metadata is believed first, then the table of releases. Silent for nightlies and builds from
     source.
     """
-    yield from _mismatch(machine, facts, "torchaudio", "The import stops at an undefined symbol.")
+    yield from _mismatch(machine, facts, "torchaudio", say("The import stops at an undefined symbol."))
 
 
 @rule(
@@ -117,10 +118,17 @@ def builds_mixed(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
             continue
         on_cpu = own == "cpu"
         yield found(
-            f"{name} {package.version} is a {own} build, and PyTorch {framework.version} is a {tag} build",
-            f"This {name} has no GPU operators; on tensors of the GPU they are missing."
+            say(
+                "{name} {version} is a {own} build, and PyTorch {framework_version} is a {tag} build",
+                name=name,
+                version=package.version,
+                own=own,
+                framework_version=framework.version,
+                tag=tag,
+            ),
+            say("This {name} has no GPU operators; on tensors of the GPU they are missing.", name=name)
             if on_cpu
-            else f"The libraries that {name} was linked with are not the ones of this PyTorch.",
+            else say("The libraries that {name} was linked with are not the ones of this PyTorch.", name=name),
             evidence=(version_of(python, package), *_build_evidence(framework)),
             fixes=(_together(machine, facts, framework),),
             severity="warning" if on_cpu else None,
@@ -157,8 +165,8 @@ def cuda_wheels_differ_from_pins(machine: Snapshot, facts: Knowledge) -> Iterato
     other = tuple(each for each in broken if each.have is not None)
     if missing:
         yield found(
-            f"PyTorch {owner.version} needs {_few(missing)}, and it is not installed",
-            "The import stops at a library that cannot be loaded, unless the system provides it.",
+            say("PyTorch {version} needs {few}, and it is not installed", version=owner.version, few=_few(missing)),
+            say("The import stops at a library that cannot be loaded, unless the system provides it."),
             evidence=(version_of(python, owner),),
             fixes=(_restore(machine, missing),),
             slug="cuda-libraries-missing",
@@ -166,10 +174,18 @@ def cuda_wheels_differ_from_pins(machine: Snapshot, facts: Knowledge) -> Iterato
     if other:
         mild = all(_newer_inside_major(each) for each in other)
         yield found(
-            f"PyTorch {owner.version} asks for {_few(other)}, and {listed(each.have or '' for each in other[:3])} "
-            "is installed",
-            "Another package in this environment replaced the CUDA libraries that this PyTorch was tested with. "
-            + ("Newer releases inside the major version usually work." if mild else "One environment per framework."),
+            say(
+                "PyTorch {version} asks for {few}, and {other} is installed",
+                version=owner.version,
+                few=_few(other),
+                other=listed(each.have or "" for each in other[:3]),
+            ),
+            say("Another package in this environment replaced the CUDA libraries that this PyTorch was tested with. ")
+            + (
+                say("Newer releases inside the major version usually work.")
+                if mild
+                else say("One environment per framework.")
+            ),
             evidence=(
                 version_of(python, owner),
                 *(version_of(python, package) for each in other if (package := python.package(each.name))),
@@ -196,10 +212,16 @@ def _mismatch(machine: Snapshot, facts: Knowledge, name: str, symptom: str) -> I
         return
     severity: Severity = "warning" if misfit.slight else "error"
     yield found(
-        f"{name} {package.version} belongs to PyTorch {misfit.wanted}, and {framework.version} is installed",
-        f"Its compiled part was made for another PyTorch. {symptom}"
+        say(
+            "{name} {version} belongs to PyTorch {wanted}, and {framework_version} is installed",
+            name=name,
+            version=package.version,
+            wanted=misfit.wanted,
+            framework_version=framework.version,
+        ),
+        say("Its compiled part was made for another PyTorch. {symptom}", symptom=symptom)
         if not misfit.slight
-        else "The two were not released together; this mostly works, and a matching pair is on the same index.",
+        else say("The two were not released together; this mostly works, and a matching pair is on the same index."),
         evidence=(version_of(python, package), f"{TORCH}.version"),
         fixes=(_together(machine, facts, framework),),
         severity=severity,
@@ -217,12 +239,16 @@ def _misfit(machine: Snapshot, facts: Knowledge, framework: Framework, package: 
         return Misfit(wanted, released(wanted) and minor(wanted) == minor(framework.version))
     if _free(package.name, package.version):
         floor = _FREE[package.name][1]
-        return None if order(framework.version, floor) != -1 else Misfit(f"{floor} or newer", slight=False)
+        return (
+            None
+            if order(framework.version, floor) != -1
+            else Misfit(say("{floor} or newer", floor=floor), slight=False)
+        )
     row = facts.torch(framework.version)
     expected = _companion(row, package.name) if row else None
     if expected is None or minor(expected) == minor(package.version):
         return None
-    return Misfit(_release_of(facts, package) or "another release", slight=False)
+    return Misfit(_release_of(facts, package) or say("another release"), slight=False)
 
 
 def _companion(row: TorchRelease, name: str) -> str | None:
@@ -252,7 +278,9 @@ def _together(machine: Snapshot, facts: Knowledge, framework: Framework) -> Fix:
     there = [name for name in COMPANIONS if python and python.package(name)]
     if python and by_conda(python, "torch"):
         return Fix(
-            summary="Let conda choose the pair: create a fresh environment with pytorch and its companions together.",
+            summary=say(
+                "Let conda choose the pair: create a fresh environment with pytorch and its companions together."
+            ),
             commands=(("envdoctor", "provision"),),
         )
     tag = framework.version.partition("+")[2]
@@ -265,8 +293,12 @@ def _together(machine: Snapshot, facts: Knowledge, framework: Framework) -> Fix:
     if row and len(wanted) < len(there):  # torchaudio stopped at 2.11, and newer indexes have none
         commands.append(pip_install(machine, "--no-deps", f"torchaudio=={row.torchaudio}"))
     return Fix(
-        summary=f"Install the {listed(there)} that belongs to PyTorch {public(framework.version)}"
-        + (f", from the same index ({tag})." if index else "."),
+        summary=say(
+            "Install the {there} that belongs to PyTorch {version}",
+            there=listed(there),
+            version=public(framework.version),
+        )
+        + (say(", from the same index ({tag}).", tag=tag) if index else "."),
         commands=tuple(commands),
         effect="changes-env",
     )
@@ -274,7 +306,11 @@ def _together(machine: Snapshot, facts: Knowledge, framework: Framework) -> Fix:
 
 def _few(broken: tuple[Unmet, ...]) -> str:
     shown = [f"{each.name} {each.wanted.removeprefix('==')}" for each in broken[:3]]
-    return listed(shown) if len(broken) <= 3 else f"{', '.join(shown)} and {len(broken) - 3} more"
+    return (
+        listed(shown)
+        if len(broken) <= 3
+        else say("{shown} and {broken_count} more", shown=", ".join(shown), broken_count=len(broken) - 3)
+    )
 
 
 def _newer_inside_major(each: Unmet) -> bool:
@@ -288,7 +324,7 @@ def _newer_inside_major(each: Unmet) -> bool:
 def _restore(machine: Snapshot, broken: tuple[Unmet, ...]) -> Fix:
     wanted = tuple(f"{each.name}{each.wanted}" if each.wanted != "any version" else each.name for each in broken)
     return Fix(
-        summary="Put back what this PyTorch asks for; other frameworks in this environment may then miss theirs.",
+        summary=say("Put back what this PyTorch asks for; other frameworks in this environment may then miss theirs."),
         commands=(pip_install(machine, "--force-reinstall", "--no-deps", *wanted),),
         effect="changes-env",
     )

@@ -10,6 +10,7 @@ from envdoctor.knowledge.tables import TorchVariant
 from envdoctor.knowledge.targets import target_of
 from envdoctor.model.finding import Certainty
 from envdoctor.model.snapshot import Framework, Snapshot
+from envdoctor.model.speech import say
 from envdoctor.rules.installed import TORCH, build_tag, by_conda
 from envdoctor.rules.reinstall import Card
 from envdoctor.rules.wording import listed
@@ -36,7 +37,11 @@ class Code(NamedTuple):
     def range(self) -> str:
         """Say the machine code in a few words."""
         numbers = self._numbers
-        return f"sm_{numbers[0]}" if len(numbers) == 1 else f"sm_{numbers[0]} to sm_{numbers[-1]}"
+        return (
+            f"sm_{numbers[0]}"
+            if len(numbers) == 1
+            else say("sm_{numbers} to sm_{numbers2}", numbers=numbers[0], numbers2=numbers[-1])
+        )
 
     @property
     def _numbers(self) -> list[int]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.finding import Fix
 from envdoctor.model.snapshot import Snapshot
+from envdoctor.model.speech import say
 from envdoctor.rules.consequences import GPU_UNSEEN, NODES_MISSING
 from envdoctor.rules.registry import Found, found, rule
 from envdoctor.rules.remedies import on_host
@@ -44,14 +45,20 @@ def container_without_gpu(machine: Snapshot, facts: Knowledge) -> Iterator[Found
         return
     if system.wsl:
         if system.wsl.version == 2 and not system.wsl.dxg and _gpu_builds(machine):
-            yield _without(machine, "/dev/dxg is not in it", ("system.wsl.dxg",), likely=True)
+            yield _without(machine, say("/dev/dxg is not in it"), ("system.wsl.dxg",), likely=True)
         return
     if driver is None or not driver.module_loaded or driver.device_nodes is None or driver.nvml == 0:
         return
     if "/dev/nvidiactl" not in driver.device_nodes:
-        host = f"the host runs NVIDIA driver {driver.version}" if driver.version else "the host runs an NVIDIA driver"
+        host = (
+            say("the host runs NVIDIA driver {version}", version=driver.version)
+            if driver.version
+            else say("the host runs an NVIDIA driver")
+        )
         yield _without(
-            machine, f"{host}, but /dev/nvidiactl is not in here", ("driver.module_loaded", "driver.device_nodes")
+            machine,
+            say("{host}, but /dev/nvidiactl is not in here", host=host),
+            ("driver.module_loaded", "driver.device_nodes"),
         )
 
 
@@ -65,10 +72,10 @@ def _without(machine: Snapshot, reason: str, evidence: tuple[str, ...], *, likel
     for_cpu = bool(frameworks) and not _gpu_builds(machine) and all(each.gpu_build is False for each in frameworks)
     asked = machine.variable("NVIDIA_VISIBLE_DEVICES")
     return found(
-        f"This container has no access to the GPU: {reason}",
-        "GPUs are handed to a container only when it is started with a request for them."
-        + (" The frameworks installed here are CPU builds, so this may be as it should." if for_cpu else "")
-        + (f" NVIDIA_VISIBLE_DEVICES is {asked!r} here." if asked in ("", "none", "void") else ""),
+        say("This container has no access to the GPU: {reason}", reason=reason),
+        say("GPUs are handed to a container only when it is started with a request for them.")
+        + (say(" The frameworks installed here are CPU builds, so this may be as it should.") if for_cpu else "")
+        + (say(" NVIDIA_VISIBLE_DEVICES is {asked!r} here.", asked=asked) if asked in ("", "none", "void") else ""),
         evidence=(*evidence, "system.container.kind", *(("variables.NVIDIA_VISIBLE_DEVICES",) if asked else ())),
         severity="note" if for_cpu else None,
         certainty="likely" if likely else None,
@@ -79,11 +86,11 @@ def _without(machine: Snapshot, reason: str, evidence: tuple[str, ...], *, likel
 def _request(machine: Snapshot) -> tuple[Fix, ...]:
     kind = machine.system.container.kind if machine.system and machine.system.container else "other"
     if kind == "kubernetes":
-        return (on_host("Ask for the GPU in the pod: resources.limits with nvidia.com/gpu: 1.", page=_CDI),)
+        return (on_host(say("Ask for the GPU in the pod: resources.limits with nvidia.com/gpu: 1."), page=_CDI),)
     if kind == "podman":
         return (
             on_host(
-                "Start the container again and ask for the GPU (IMAGE is yours).",
+                say("Start the container again and ask for the GPU (IMAGE is yours)."),
                 ("podman", "run", "--device", "nvidia.com/gpu=all", "IMAGE"),
                 page=_CDI,
             ),
@@ -91,17 +98,19 @@ def _request(machine: Snapshot) -> tuple[Fix, ...]:
     if kind == "docker":
         return (
             on_host(
-                "Start the container again and ask for the GPU (IMAGE is yours).",
+                say("Start the container again and ask for the GPU (IMAGE is yours)."),
                 ("docker", "run", "--gpus", "all", "IMAGE"),
                 page=_TOOLKIT,
             ),
             on_host(
-                "In a compose file: deploy.resources.reservations.devices with driver nvidia, count all and "
-                "capabilities [gpu].",
+                say(
+                    "In a compose file: deploy.resources.reservations.devices with driver nvidia, count all and "
+                    "capabilities [gpu]."
+                ),
                 page="https://docs.docker.com/compose/how-tos/gpu-support/",
             ),
         )
-    return (on_host("Hand the devices /dev/nvidia* and the driver's libraries to this container.", page=_CDI),)
+    return (on_host(say("Hand the devices /dev/nvidia* and the driver's libraries to this container."), page=_CDI),)
 
 
 @rule(
@@ -132,12 +141,15 @@ def shared_memory_too_small(machine: Snapshot, facts: Knowledge) -> Iterator[Fou
         return
     several = len(machine.nvidia_gpus) > 1 and bool(_gpu_builds(machine)) and shm <= 64 * _MIB
     yield found(
-        f"This container's /dev/shm has only {size(shm)}; data loaders with workers want 1 GiB or more",
-        "Data-loader workers and NCCL pass their data through it; when it is full they end with “bus error”. "
+        say("This container's /dev/shm has only {shm}; data loaders with workers want 1 GiB or more", shm=size(shm)),
+        say("Data-loader workers and NCCL pass their data through it; when it is full they end with “bus error”. ")
         + (
-            f"With {len(machine.nvidia_gpus)} GPUs training in several processes needs it."
+            say(
+                "With {nvidia_gpus_count} GPUs training in several processes needs it.",
+                nvidia_gpus_count=len(machine.nvidia_gpus),
+            )
             if several
-            else "A single process without workers (num_workers=0) needs none."
+            else say("A single process without workers (num_workers=0) needs none.")
         ),
         evidence=("memory.shm_bytes", "system.container.kind"),
         severity="error" if several else None,
@@ -147,17 +159,20 @@ def shared_memory_too_small(machine: Snapshot, facts: Knowledge) -> Iterator[Fou
 
 def _more_shm(kind: str) -> tuple[Fix, ...]:
     if kind == "kubernetes":
-        return (on_host("Mount an emptyDir volume with medium: Memory at /dev/shm of the pod."),)
+        return (on_host(say("Mount an emptyDir volume with medium: Memory at /dev/shm of the pod.")),)
     if kind in ("docker", "podman"):
         return (
             on_host(
-                "Start the container again with the host's shared memory, or with a size of its own (IMAGE is yours).",
+                say(
+                    "Start the container again with the host's shared memory, or with a size of its own (IMAGE is "
+                    "yours)."
+                ),
                 (kind, "run", "--ipc=host", "IMAGE"),
                 (kind, "run", "--shm-size=8g", "IMAGE"),
             ),
-            on_host("In a compose file: shm_size: 8gb."),
+            on_host(say("In a compose file: shm_size: 8gb.")),
         )
-    return (on_host("Mount a larger tmpfs at /dev/shm of this container."),)
+    return (on_host(say("Mount a larger tmpfs at /dev/shm of this container.")),)
 
 
 @rule(
@@ -188,18 +203,23 @@ def memory_limit_is_low(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         return
     kind = machine.system.container.kind
     raised = (
-        on_host("Raise resources.limits.memory of the pod.")
+        on_host(say("Raise resources.limits.memory of the pod."))
         if kind == "kubernetes"
         else on_host(
-            "Start the container again with a higher limit (IMAGE is yours). With Docker Desktop the limit of its own "
-            "machine counts too: Settings, Resources.",
+            say(
+                "Start the container again with a higher limit (IMAGE is yours). With Docker Desktop the limit of its "
+                "own "
+                "machine counts too: Settings, Resources."
+            ),
             ("podman" if kind == "podman" else "docker", "run", "--memory=32g", "IMAGE"),
         )
     )
     yield found(
-        f"This container may use {size(limit)} of memory; the machine has {size(total)}",
-        "The kernel ends whatever goes over that limit, although `free` shows the memory of the machine. Loading a "
-        "checkpoint takes its whole size in host memory at first.",
+        say("This container may use {limit} of memory; the machine has {total}", limit=size(limit), total=size(total)),
+        say(
+            "The kernel ends whatever goes over that limit, although `free` shows the memory of the machine. Loading a "
+            "checkpoint takes its whole size in host memory at first."
+        ),
         evidence=("memory.limit_bytes", "memory.total_bytes", "system.container.kind"),
         fixes=(raised,),
     )

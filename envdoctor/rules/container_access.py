@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.snapshot import Snapshot
+from envdoctor.model.speech import say
 from envdoctor.model.version import compare, readable
 from envdoctor.rules.installed import TORCH, torch
 from envdoctor.rules.registry import Found, found, rule
@@ -47,9 +48,16 @@ def capabilities_lack_compute(machine: Snapshot, facts: Knowledge) -> Iterator[F
         return
     asked = machine.variable("NVIDIA_DRIVER_CAPABILITIES")
     yield found(
-        f"This container has the GPU's device files, and not the driver's libraries for {listed(missing)}",
-        (f"NVIDIA_DRIVER_CAPABILITIES is {asked!r} here. " if asked is not None else "")
-        + ("No CUDA program can start." if "compute" in missing else "nvidia-smi is not available; CUDA works."),
+        say(
+            "This container has the GPU's device files, and not the driver's libraries for {missing}",
+            missing=listed(missing),
+        ),
+        (say("NVIDIA_DRIVER_CAPABILITIES is {asked!r} here. ", asked=asked) if asked is not None else "")
+        + (
+            say("No CUDA program can start.")
+            if "compute" in missing
+            else say("nvidia-smi is not available; CUDA works.")
+        ),
         evidence=(
             "driver.device_nodes",
             *(("driver.libcuda_path",) if "compute" in missing else ("driver.nvml_path",)),
@@ -58,7 +66,7 @@ def capabilities_lack_compute(machine: Snapshot, facts: Knowledge) -> Iterator[F
         severity=None if "compute" in missing else "warning",
         fixes=(
             on_host(
-                "Start the container again with both (IMAGE is yours).",
+                say("Start the container again with both (IMAGE is yours)."),
                 ("docker", "run", "--gpus", "all", "-e", "NVIDIA_DRIVER_CAPABILITIES=compute,utility", "IMAGE"),
                 page=_TOOLKIT,
             ),
@@ -94,10 +102,15 @@ def image_demands_newer_driver(machine: Snapshot, facts: Knowledge) -> Iterator[
         return
     first = ways[0][0]
     yield found(
-        f"This image asks for {first}, and driver {driver.version} offers CUDA {offered}",
-        "The host's driver is older than the CUDA in the image; programs of the image may not start.",
+        say(
+            "This image asks for {first}, and driver {version} offers CUDA {offered}",
+            first=first,
+            version=driver.version,
+            offered=offered,
+        ),
+        say("The host's driver is older than the CUDA in the image; programs of the image may not start."),
         evidence=("variables.NVIDIA_REQUIRE_CUDA", "driver.version"),
-        fixes=(on_host("Update the host's driver, or take an image with an older CUDA.", page=_TOOLKIT),),
+        fixes=(on_host(say("Update the host's driver, or take an image with an older CUDA."), page=_TOOLKIT),),
     )
 
 
@@ -142,16 +155,23 @@ def device_was_taken_away(machine: Snapshot, facts: Knowledge) -> Iterator[Found
     if driver is None or driver.nvml == 0 or not refused or not _inside(machine):
         return
     yield found(
-        "This container had a GPU and has lost it: the kernel no longer lets it open "
-        f"{listed(each.path for _, each in refused)}",
-        "The permissions are there, so the host took the device out of the container's rules; a reload of systemd does "
-        "that.",
+        say(
+            "This container had a GPU and has lost it: the kernel no longer lets it open {refused}",
+            refused=listed(each.path for _, each in refused),
+        ),
+        say(
+            "The permissions are there, so the host took the device out of the container's rules; a reload of systemd "
+            "does "
+            "that."
+        ),
         evidence=tuple(
             f"devices[{place}].{field}" for place, _ in refused[:1] for field in ("path", "mode", "refused")
         ),
         fixes=(
             on_host(
-                "Start a new container (IMAGE is yours). To prevent it: hand GPUs over by CDI, or name the devices.",
+                say(
+                    "Start a new container (IMAGE is yours). To prevent it: hand GPUs over by CDI, or name the devices."
+                ),
                 ("docker", "run", "--device", "nvidia.com/gpu=all", "IMAGE"),
                 page=_TROUBLE,
             ),
@@ -184,13 +204,13 @@ def selinux_denies_the_device(machine: Snapshot, facts: Knowledge) -> Iterator[F
     if driver is None or driver.nvml == 0 or not refused or not _inside(machine):
         return
     yield found(
-        f"This container may not open {refused[0][1].path} although its permissions allow it",
-        "SELinux on the host probably forbids it.",
+        say("This container may not open {path} although its permissions allow it", path=refused[0][1].path),
+        say("SELinux on the host probably forbids it."),
         evidence=tuple(f"devices[{refused[0][0]}].{field}" for field in ("path", "mode", "refused")),
         fixes=(
-            on_host("Allow containers to use devices.", ("sudo", "setsebool", "-P", "container_use_devices", "1")),
+            on_host(say("Allow containers to use devices."), ("sudo", "setsebool", "-P", "container_use_devices", "1")),
             on_host(
-                "Or start this container without the labels (IMAGE is yours).",
+                say("Or start this container without the labels (IMAGE is yours)."),
                 ("podman", "run", "--security-opt=label=disable", "IMAGE"),
             ),
         ),
@@ -220,12 +240,12 @@ def visible_devices_name_no_gpu(machine: Snapshot, facts: Knowledge) -> Iterator
     if cards or "/dev/nvidiactl" not in driver.device_nodes:
         return
     yield found(
-        f"NVIDIA_VISIBLE_DEVICES={value} hands no GPU to this container",
-        "The driver's own files are here, and those of no card.",
+        say("NVIDIA_VISIBLE_DEVICES={value} hands no GPU to this container", value=value),
+        say("The driver's own files are here, and those of no card."),
         evidence=("variables.NVIDIA_VISIBLE_DEVICES", "driver.device_nodes"),
         fixes=(
             on_host(
-                "Start the container again with the GPUs (IMAGE is yours).",
+                say("Start the container again with the GPUs (IMAGE is yours)."),
                 ("docker", "run", "--gpus", "all", "-e", "NVIDIA_VISIBLE_DEVICES=all", "IMAGE"),
             ),
         ),
@@ -255,12 +275,12 @@ def rocm_devices_are_missing(machine: Snapshot, facts: Knowledge) -> Iterator[Fo
     if not missing:
         return
     yield found(
-        f"This container has a PyTorch for AMD GPUs, and not {listed(missing)}",
-        "AMD GPUs reach a container as these device files.",
+        say("This container has a PyTorch for AMD GPUs, and not {missing}", missing=listed(missing)),
+        say("AMD GPUs reach a container as these device files."),
         evidence=(f"{TORCH}.hip", "devices"),
         fixes=(
             on_host(
-                "Start the container again with the devices (IMAGE is yours).",
+                say("Start the container again with the devices (IMAGE is yours)."),
                 (
                     *("docker", "run", "--device", "/dev/kfd", "--device", "/dev/dri"),
                     *("--group-add", "video", "--group-add", "render", "--ipc=host", "IMAGE"),

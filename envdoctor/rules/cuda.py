@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.finding import Fix
 from envdoctor.model.snapshot import Snapshot, Toolkit
+from envdoctor.model.speech import say
 from envdoctor.model.version import major, minor, order, readable
 from envdoctor.rules.installed import TORCH, torch
 from envdoctor.rules.registry import Found, found, rule
@@ -71,11 +72,21 @@ def nvcc_of_another_major(machine: Snapshot, facts: Knowledge) -> Iterator[Found
     compiling = [name for name in _COMPILING if python and python.package(name)]
     fitting = _fitting(machine, framework.cuda)
     yield found(
-        f"nvcc is of CUDA {minor(toolkit.version)}, PyTorch {framework.version} is built with CUDA {framework.cuda}",
-        f"{listed(compiling)} compiles CUDA code, and torch stops a build where the major versions differ."
+        say(
+            "nvcc is of CUDA {version}, PyTorch {framework_version} is built with CUDA {cuda}",
+            version=minor(toolkit.version),
+            framework_version=framework.version,
+            cuda=framework.cuda,
+        ),
+        say(
+            "{compiling} compiles CUDA code, and torch stops a build where the major versions differ.",
+            compiling=listed(compiling),
+        )
         if compiling
-        else "This matters only when an extension is compiled. Running models needs no toolkit, and nothing is to be "
-        "installed for it.",
+        else say(
+            "This matters only when an extension is compiled. Running models needs no toolkit, and nothing is to be "
+            "installed for it."
+        ),
         evidence=(
             f"toolkits[{place}].version",
             f"toolkits[{place}].path",
@@ -113,26 +124,34 @@ def toolkits_disagree(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         return
     if len({minor(version or "") for version in versions}) < 2:
         return
-    told = listed(f"{way} leads to CUDA {minor(machine.toolkits[place].version or '')}" for way, place in ways.items())
+    told = listed(
+        say("{way} leads to CUDA {version}", way=way, version=minor(machine.toolkits[place].version or ""))
+        for way, place in ways.items()
+    )
     first = machine.toolkits[next(iter(ways.values()))]
     fixes = [
         Fix(
-            summary=f"If you compile: put one toolkit's bin folder first in PATH and set CUDA_HOME to it, "
-            f"for example {first.path}.",
+            summary=say(
+                "If you compile: put one toolkit's bin folder first in PATH and set CUDA_HOME to it, "
+                "for example {path}.",
+                path=first.path,
+            ),
             commands=(set_variable(machine, "CUDA_HOME", first.path),),
         )
     ]
     if "/usr/local/cuda" in ways and family(machine) in ("ubuntu", "debian"):
         fixes.append(
             Fix(
-                summary="Or choose what /usr/local/cuda points to.",
+                summary=say("Or choose what /usr/local/cuda points to."),
                 commands=(("sudo", "update-alternatives", "--config", "cuda"),),
                 effect="needs-root",
             )
         )
     yield found(
-        f"The ways to nvcc disagree: {told}",
-        "Each toolkit is fine in itself; which one compiles depends on who asks. Running models uses none of them.",
+        say("The ways to nvcc disagree: {told}", told=told),
+        say(
+            "Each toolkit is fine in itself; which one compiles depends on who asks. Running models uses none of them."
+        ),
         evidence=tuple(f"toolkits[{place}].{field}" for place in places for field in ("path", "version", "found_by")),
         fixes=tuple(fixes),
     )
@@ -168,7 +187,10 @@ def _compile_with(machine: Snapshot, fitting: Toolkit | None, cuda: str) -> tupl
     if fitting:
         return (
             Fix(
-                summary=f"To compile, use the CUDA {minor(fitting.version or cuda)} toolkit that is here already.",
+                summary=say(
+                    "To compile, use the CUDA {version} toolkit that is here already.",
+                    version=minor(fitting.version or cuda),
+                ),
                 commands=(set_variable(machine, "CUDA_HOME", fitting.path),),
             ),
         )
@@ -177,15 +199,18 @@ def _compile_with(machine: Snapshot, fitting: Toolkit | None, cuda: str) -> tupl
         install = ("conda", "install", "--prefix", python.prefix, "--channel", "conda-forge")
         return (
             Fix(
-                summary=f"To compile, put the CUDA {minor(cuda)} compiler into this environment.",
+                summary=say("To compile, put the CUDA {cuda} compiler into this environment.", cuda=minor(cuda)),
                 commands=((*install, f"cuda-nvcc={minor(cuda)}", f"cuda-version={minor(cuda)}"),),
                 effect="changes-env",
             ),
         )
     return (
         Fix(
-            summary=f"To compile, install the CUDA {minor(cuda)} toolkit beside the one here, or take a PyTorch built "
-            "with the CUDA of your toolkit.",
+            summary=say(
+                "To compile, install the CUDA {cuda} toolkit beside the one here, or take a PyTorch built "
+                "with the CUDA of your toolkit.",
+                cuda=minor(cuda),
+            ),
             page="https://developer.nvidia.com/cuda-toolkit-archive",
         ),
     )

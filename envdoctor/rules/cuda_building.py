@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.finding import Fix
 from envdoctor.model.snapshot import Snapshot
+from envdoctor.model.speech import say
 from envdoctor.rules.registry import Found, found, rule
 from envdoctor.rules.remedies import os_packages, unset_variable
 from envdoctor.rules.wording import listed
@@ -39,12 +40,14 @@ def cuda_home_leads_nowhere(machine: Snapshot, facts: Knowledge) -> Iterator[Fou
     ]
     for each in missing:
         yield found(
-            f"{each.name} names {each.value}, and there is no such folder",
-            "Whatever compiles CUDA code looks there first and stops. Running models does not need it.",
+            say("{name} names {value}, and there is no such folder", name=each.name, value=each.value),
+            say("Whatever compiles CUDA code looks there first and stops. Running models does not need it."),
             evidence=(f"variables.{each.name}",),
             fixes=(
                 Fix(
-                    summary="Take the variable out, here and in your shell's start files, or let it name a toolkit.",
+                    summary=say(
+                        "Take the variable out, here and in your shell's start files, or let it name a toolkit."
+                    ),
                     commands=(unset_variable(machine, each.name),),
                 ),
             ),
@@ -56,10 +59,14 @@ def cuda_home_leads_nowhere(machine: Snapshot, facts: Knowledge) -> Iterator[Fou
         return
     home, path = ways["CUDA_HOME"][0], ways["CUDA_PATH"][0]
     yield found(
-        f"CUDA_HOME leads to {machine.toolkits[home].path}, CUDA_PATH to {machine.toolkits[path].path}",
-        "PyTorch asks CUDA_HOME first and other tools CUDA_PATH, so one build may use both.",
+        say(
+            "CUDA_HOME leads to {path}, CUDA_PATH to {toolkits_path}",
+            path=machine.toolkits[home].path,
+            toolkits_path=machine.toolkits[path].path,
+        ),
+        say("PyTorch asks CUDA_HOME first and other tools CUDA_PATH, so one build may use both."),
         evidence=tuple(f"toolkits[{place}].{field}" for place in (home, path) for field in ("path", "found_by")),
-        fixes=(Fix(summary="Keep one of them.", commands=(unset_variable(machine, "CUDA_PATH"),)),),
+        fixes=(Fix(summary=say("Keep one of them."), commands=(unset_variable(machine, "CUDA_PATH"),)),),
     )
 
 
@@ -94,15 +101,20 @@ def compiler_too_new_for_nvcc(machine: Snapshot, facts: Knowledge) -> Iterator[F
     compiling = [name for name in ("deepspeed", "apex", "tinycudann") if python and python.package(name)]
     install = (f"gcc-{limit}", f"g++-{limit}")
     yield found(
-        f"nvcc of CUDA {kit[1].version or '(version unknown)'} accepts gcc up to {limit}, and gcc here is {version}",
-        f"{listed(compiling)} compiles CUDA code when it is used, and nvcc will refuse."
+        say(
+            "nvcc of CUDA {version} accepts gcc up to {limit}, and gcc here is {version2}",
+            version=kit[1].version or "(version unknown)",
+            limit=limit,
+            version2=version,
+        ),
+        say("{compiling} compiles CUDA code when it is used, and nvcc will refuse.", compiling=listed(compiling))
         if compiling
-        else "This matters only when CUDA code is compiled.",
+        else say("This matters only when CUDA code is compiled."),
         evidence=(f"toolkits[{kit[0]}].gcc_limit", f"compilers[{gcc[0]}].version"),
         severity="warning" if compiling else None,
         fixes=(
             Fix(
-                summary=f"To compile: install gcc {limit} beside the one here and let nvcc use it.",
+                summary=say("To compile: install gcc {limit} beside the one here and let nvcc use it.", limit=limit),
                 commands=(
                     *os_packages(machine, {"ubuntu": install, "debian": install}),
                     ("export", f"NVCC_CCBIN=g++-{limit}"),
@@ -139,17 +151,17 @@ def stub_is_loaded(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     kept = [each for each in (path or "").split(":") if each and "/stubs" not in each]
     by_variable = path is not None and "/stubs" in path
     yield found(
-        f"Programs load the stub {driver.libcuda_path} instead of the driver's library",
-        "It exists for linking and does nothing: CUDA stops with error 34.",
+        say("Programs load the stub {libcuda_path} instead of the driver's library", libcuda_path=driver.libcuda_path),
+        say("It exists for linking and does nothing: CUDA stops with error 34."),
         evidence=("driver.libcuda_path", *(("variables.LD_LIBRARY_PATH",) if by_variable else ())),
         fixes=(
             Fix(
-                summary=f"Take {folder} out of LD_LIBRARY_PATH.",
+                summary=say("Take {folder} out of LD_LIBRARY_PATH.", folder=folder),
                 commands=(("export", f"LD_LIBRARY_PATH={':'.join(kept)}"),),
             )
             if by_variable
             else Fix(
-                summary=f"Take {folder} out of /etc/ld.so.conf.d and rebuild the loader's cache.",
+                summary=say("Take {folder} out of /etc/ld.so.conf.d and rebuild the loader's cache.", folder=folder),
                 commands=(("sudo", "ldconfig"),),
                 effect="needs-root",
             ),

@@ -7,13 +7,20 @@ from collections.abc import Iterator
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.finding import Fix, Severity
 from envdoctor.model.snapshot import Library, PythonEnv, Snapshot
+from envdoctor.model.speech import message, say
 from envdoctor.model.version import major, minor, order, readable
 from envdoctor.rules.installed import pins, version_of
 from envdoctor.rules.registry import Found, found, rule
 from envdoctor.rules.remedies import pip_install, pip_uninstall, unset_variable
 from envdoctor.rules.wording import listed
 
-_CALLED = {"cudnn": "cuDNN", "nccl": "NCCL", "cudart": "CUDA runtime", "cublas": "cuBLAS", "nvjitlink": "nvJitLink"}
+_CALLED = {
+    "cudnn": "cuDNN",
+    "nccl": "NCCL",
+    "cudart": message("CUDA runtime"),
+    "cublas": "cuBLAS",
+    "nvjitlink": "nvJitLink",
+}
 # Wheels of both majors unpack these into the same folder, nvidia/cudnn/lib and its like.
 _SHARED = ("nvidia-cudnn", "nvidia-nccl", "nvidia-nvshmem")
 # CUDA 13 dropped the suffix from most names; their own versions do not all follow CUDA's.
@@ -116,17 +123,22 @@ def wheels_of_two_majors(machine: Snapshot, facts: Knowledge) -> Iterator[Found]
         for each in _first(names, clashing)
         if (package := python.package(each))
     )
-    title = f"CUDA libraries for CUDA {listed(sorted(by_major))} share this environment"
+    title = say("CUDA libraries for CUDA {by_major} share this environment", by_major=listed(sorted(by_major)))
     remove = Fix(
-        summary=f"Take out the {len(there)} wheels for CUDA {extra}, and put back what the other major shares with it.",
+        summary=say(
+            "Take out the {there_count} wheels for CUDA {extra}, and put back what the other major shares with it.",
+            there_count=len(there),
+            extra=extra,
+        ),
         commands=(pip_uninstall(machine, *there), *_put_back(machine, python, by_major, extra)),
         effect="changes-env",
     )
-    apart = Fix(summary="Give each framework an environment of its own.", commands=(("envdoctor", "provision"),))
+    apart = Fix(summary=say("Give each framework an environment of its own."), commands=(("envdoctor", "provision"),))
     if clashing:
         yield found(
-            title + f", and both bring {listed(each.removeprefix('nvidia-') for each in clashing)}",
-            "Both majors unpack these into the same folder, so the one installed last is the one that is loaded.",
+            title
+            + say(", and both bring {clashing}", clashing=listed(each.removeprefix("nvidia-") for each in clashing)),
+            say("Both majors unpack these into the same folder, so the one installed last is the one that is loaded."),
             evidence=evidence,
             fixes=(remove,) if extra in unowned else (apart,),
             severity="error",
@@ -134,15 +146,15 @@ def wheels_of_two_majors(machine: Snapshot, facts: Knowledge) -> Iterator[Found]
         )
     elif unowned:
         yield found(
-            title + f", and nothing asks for those of CUDA {extra}",
-            "They are left over from an older build, take gigabytes, and can be loaded by mistake.",
+            title + say(", and nothing asks for those of CUDA {extra}", extra=extra),
+            say("They are left over from an older build, take gigabytes, and can be loaded by mistake."),
             evidence=evidence,
             fixes=(remove,),
         )
     else:
         yield found(
             title,
-            "Different packages here ask for each of them. They lie in different folders, and this works.",
+            say("Different packages here ask for each of them. They lie in different folders, and this works."),
             evidence=evidence,
             severity="note",
         )
@@ -170,23 +182,31 @@ def _shadow(machine: Snapshot, place: int, copy: int, severity: Severity) -> Fou
     if by_variable:
         fixes = (
             Fix(
-                summary="Start your program without the variable. If that helps, delete its export from your shell's "
-                "start files.",
+                summary=say(
+                    "Start your program without the variable. If that helps, delete its export from your shell's "
+                    "start files."
+                ),
                 commands=(("env", "-u", "LD_LIBRARY_PATH", python, "train.py"),),
             ),
-            Fix(summary="Or take it out of this shell.", commands=(unset_variable(machine, "LD_LIBRARY_PATH"),)),
+            Fix(summary=say("Or take it out of this shell."), commands=(unset_variable(machine, "LD_LIBRARY_PATH"),)),
         )
     return found(
-        f"{name} {loaded.version} in {folder} is loaded instead of the {own.version} that the framework brought",
+        say(
+            "{name} {version} in {folder} is loaded instead of the {own_version} that the framework brought",
+            name=name,
+            version=loaded.version,
+            folder=folder,
+            own_version=own.version,
+        ),
         (
-            "LD_LIBRARY_PATH names that folder, and it is searched before the framework's own copy. "
+            say("LD_LIBRARY_PATH names that folder, and it is searched before the framework's own copy. ")
             if by_variable
             else ""
         )
         + (
-            "A newer release inside the major version usually works."
+            say("A newer release inside the major version usually works.")
             if severity == "warning"
-            else "Frameworks stop at a library of another version, at import or at the first operation."
+            else say("Frameworks stop at a library of another version, at import or at the first operation.")
         ),
         evidence=(
             f"libraries[{place}].path",

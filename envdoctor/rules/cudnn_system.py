@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.finding import Fix
 from envdoctor.model.snapshot import Library, Snapshot
+from envdoctor.model.speech import say
 from envdoctor.model.version import at_least, major, minor, readable
 from envdoctor.rules.registry import Found, found, rule
 from envdoctor.rules.remedies import family, pip_install
@@ -63,13 +64,17 @@ def incomplete_wheel_and_system_cudnn(machine: Snapshot, facts: Knowledge) -> It
     cu = (own.package or "").rpartition("-cu")[2]
     package = f"nvidia-cudnn-cu{cu}" if cu.isdigit() else "nvidia-cudnn-cu13"
     yield found(
-        f"The wheel of cuDNN {own.version} lacks a part, which is then taken from cuDNN {system.version} of the system",
-        "The versions clash at the first convolution.",
+        say(
+            "The wheel of cuDNN {version} lacks a part, which is then taken from cuDNN {system_version} of the system",
+            version=own.version,
+            system_version=system.version,
+        ),
+        say("The versions clash at the first convolution."),
         evidence=(f"libraries[{place}].version", f"libraries[{other}].version", f"libraries[{other}].path"),
         certainty="certain",
         fixes=(
             Fix(
-                summary="Install a cuDNN wheel that is complete.",
+                summary=say("Install a cuDNN wheel that is complete."),
                 commands=(pip_install(machine, f"{package}>={_REPAIRED}"),),
                 effect="changes-env",
             ),
@@ -102,8 +107,12 @@ def system_cudnn_is_visible(machine: Snapshot, facts: Knowledge) -> Iterator[Fou
     if minor(own.version or "") == minor(system.version or ""):
         return
     yield found(
-        f"The system has cuDNN {system.version} beside the {own.version} of the environment",
-        "Nothing uses it today. Frameworks from pip bring their own.",
+        say(
+            "The system has cuDNN {version} beside the {own_version} of the environment",
+            version=system.version,
+            own_version=own.version,
+        ),
+        say("Nothing uses it today. Frameworks from pip bring their own."),
         evidence=(f"libraries[{place}].version", f"libraries[{other}].version", f"libraries[{other}].path"),
         fixes=_remove(machine),
     )
@@ -114,7 +123,7 @@ def _remove(machine: Snapshot) -> tuple[Fix, ...]:
         return ()
     return (
         Fix(
-            summary="Or find the system's package, and remove it if nothing else uses it.",
+            summary=say("Or find the system's package, and remove it if nothing else uses it."),
             commands=(("dpkg", "--list", "*cudnn*"),),
         ),
     )

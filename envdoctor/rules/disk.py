@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.finding import Fix, Severity
 from envdoctor.model.snapshot import Disk, Snapshot
+from envdoctor.model.speech import say
 from envdoctor.rules.registry import Found, found, rule
 from envdoctor.rules.remedies import set_variable
 
@@ -51,11 +52,13 @@ def no_room_for_environment(machine: Snapshot, facts: Knowledge) -> Iterator[Fou
     severity = _severity(free, wanted, with_cache=_cache_beside(machine, disk))
     if severity is None:
         return
-    need = {"cuda": "PyTorch with CUDA takes 6 GB, and 8 GB with pip's cache", "cpu": "PyTorch takes 1.5 GB"}[wanted]
+    need = {"cuda": say("PyTorch with CUDA takes 6 GB, and 8 GB with pip's cache"), "cpu": say("PyTorch takes 1.5 GB")}[
+        wanted
+    ]
     yield found(
-        f"{_gigabytes(free)} are free in {disk.path}, and {need}",
-        "pip needs room for the archive, its cache and the unpacked result at once."
-        + (" In WSL, look at the free space of the Windows drive too." if machine.wsl else ""),
+        say("{gigabytes} are free in {path}, and {need}", gigabytes=_gigabytes(free), path=disk.path, need=need),
+        say("pip needs room for the archive, its cache and the unpacked result at once.")
+        + (say(" In WSL, look at the free space of the Windows drive too.") if machine.wsl else ""),
         evidence=(f"disks[{place}].free_bytes", f"disks[{place}].path"),
         fixes=_make_room(machine),
         severity=severity,
@@ -87,11 +90,16 @@ def environment_on_hard_disk(machine: Snapshot, facts: Knowledge) -> Iterator[Fo
         here = [purpose for purpose in ("environment", "home") if purpose in disk.purposes]
         if disk.kind == "hdd" and here:
             yield found(
-                f"A hard disk ({disk.path}) holds the {' and the '.join(here)} folder",
-                "Imports take long there, and a GPU waits for small files. Large files that are read in one go suffer "
-                "little.",
+                say("A hard disk ({path}) holds the {here} folder", path=disk.path, here=" and the ".join(here)),
+                say(
+                    "Imports take long there, and a GPU waits for small files. Large files that are read in one go "
+                    "suffer "
+                    "little."
+                ),
                 evidence=(f"disks[{place}].kind", f"disks[{place}].path"),
-                fixes=(Fix(summary="Put the environment and the data on an SSD, or pack the data into large files."),),
+                fixes=(
+                    Fix(summary=say("Put the environment and the data on an SSD, or pack the data into large files.")),
+                ),
             )
             return
 
@@ -130,13 +138,13 @@ def _make_room(machine: Snapshot) -> tuple[Fix, ...]:
     if python and python.manager == "conda":
         commands = [("conda", "clean", "--all")]
     return (
-        Fix(summary="Empty the package cache; what is installed stays.", commands=tuple(commands)),
+        Fix(summary=say("Empty the package cache; what is installed stays."), commands=tuple(commands)),
         Fix(
-            summary="Or keep the cache on a larger disk (put your own folder in place of /large/pip-cache).",
+            summary=say("Or keep the cache on a larger disk (put your own folder in place of /large/pip-cache)."),
             commands=(set_variable(machine, "PIP_CACHE_DIR", "/large/pip-cache"),),
         ),
     )
 
 
 def _gigabytes(count: int) -> str:
-    return f"{count / _GB:.1f} GB"
+    return say("{count:.1f} GB", count=count / _GB)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.finding import Fix
 from envdoctor.model.snapshot import Docker, Snapshot
+from envdoctor.model.speech import say
 from envdoctor.rules.registry import Found, found, rule
 from envdoctor.rules.remedies import os_packages
 from envdoctor.rules.wording import listed
@@ -49,14 +50,19 @@ def toolkit_is_missing(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         ("sudo", "systemctl", "restart", "docker"),
     )
     yield found(
-        f"The NVIDIA Container Toolkit is missing, so {'Docker' if docker.engine else 'Podman'} hands no GPU over",
-        "`docker run --gpus all` stops with “could not select device driver”."
-        + (" This Docker was installed by snap and does not see a toolkit of the system." if docker.snap else ""),
+        say(
+            "The NVIDIA Container Toolkit is missing, so {rest} hands no GPU over",
+            rest="Docker" if docker.engine else "Podman",
+        ),
+        say("`docker run --gpus all` stops with “could not select device driver”.")
+        + (say(" This Docker was installed by snap and does not see a toolkit of the system.") if docker.snap else ""),
         evidence=("docker.engine", "docker.toolkit"),
         slug="docker-from-snap" if docker.snap else None,
         fixes=(
             Fix(
-                summary="If you use the GPU in containers: add NVIDIA's repository, then install and configure it.",
+                summary=say(
+                    "If you use the GPU in containers: add NVIDIA's repository, then install and configure it."
+                ),
                 commands=(*install, *(configure if docker.engine else ())),
                 effect="needs-root",
                 page=_INSTALL,
@@ -84,12 +90,15 @@ def runtime_is_not_set_up(machine: Snapshot, facts: Knowledge) -> Iterator[Found
     if docker is None or not docker.fault:
         return
     yield found(
-        "Docker's /etc/docker/daemon.json is not JSON that can be read",
-        f"The reader says: {docker.fault[:120]}. Docker does not start with it, or keeps its old settings.",
+        say("Docker's /etc/docker/daemon.json is not JSON that can be read"),
+        say(
+            "The reader says: {fault}. Docker does not start with it, or keeps its old settings.",
+            fault=docker.fault[:120],
+        ),
         evidence=("docker.fault",),
         fixes=(
             Fix(
-                summary="Correct the file, then restart Docker.",
+                summary=say("Correct the file, then restart Docker."),
                 commands=(("sudo", "systemctl", "restart", "docker"),),
                 effect="needs-root",
             ),
@@ -124,12 +133,17 @@ def cdi_is_older_than_driver(machine: Snapshot, facts: Knowledge) -> Iterator[Fo
     if not old:
         return
     yield found(
-        f"{listed(each.path for _, each in old)} names files of driver {old[0][1].driver}; {driver.version} runs",
-        "Containers that are handed a GPU by it do not start, or find no driver.",
+        say(
+            "{old} names files of driver {driver}; {version} runs",
+            old=listed(each.path for _, each in old),
+            driver=old[0][1].driver,
+            version=driver.version,
+        ),
+        say("Containers that are handed a GPU by it do not start, or find no driver."),
         evidence=(*(f"docker.cdi[{i}].driver" for i, _ in old), "driver.version"),
         fixes=(
             Fix(
-                summary="Write the description anew.",
+                summary=say("Write the description anew."),
                 commands=(("sudo", "nvidia-ctk", "cdi", "generate", f"--output={old[0][1].path}"),),
                 effect="needs-root",
                 page=_CDI,

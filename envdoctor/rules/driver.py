@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.finding import Fix
 from envdoctor.model.snapshot import Driver, Gpu, Snapshot
+from envdoctor.model.speech import say
 from envdoctor.rules.consequences import DRIVER_SILENT, GPU_UNSEEN
 from envdoctor.rules.driver_packages import install_driver
 from envdoctor.rules.registry import Found, found, rule
@@ -97,10 +98,14 @@ def no_driver_is_installed(machine: Snapshot, facts: Knowledge) -> Iterator[Foun
     free = any(_held_by_nouveau(gpu) for _, gpu in cards)
     fix = install_driver(machine, facts)
     yield found(
-        f"{sentence(listed(card(gpu) for _, gpu in cards))} has no NVIDIA driver",
-        "It answers on the PCI bus, but the kernel has no nvidia module loaded"
-        + (", nor one on disk. " if machine.driver is None or machine.driver.module_on_disk is False else ". ")
-        + ("nouveau drives it for the display and cannot run CUDA." if free else "Without it no program can use CUDA."),
+        say("{cards} has no NVIDIA driver", cards=sentence(listed(card(gpu) for _, gpu in cards))),
+        say("It answers on the PCI bus, but the kernel has no nvidia module loaded")
+        + (say(", nor one on disk. ") if machine.driver is None or machine.driver.module_on_disk is False else ". ")
+        + (
+            say("nouveau drives it for the display and cannot run CUDA.")
+            if free
+            else say("Without it no program can use CUDA.")
+        ),
         evidence=(*_facts(machine, "module_loaded", "module_on_disk"), *_bindings(cards)),
         fixes=(fix,) if fix else (),
     )
@@ -130,23 +135,28 @@ def module_is_not_loaded(machine: Snapshot, facts: Knowledge) -> Iterator[Found]
     driver = machine.driver or Driver()
     hybrid = bool(driver.blacklisted) and any(gpu.vendor in ("intel", "amd") for gpu in machine.gpus)
     load = Fix(
-        summary="Load the module; if that fails, the kernel's messages say why.",
+        summary=say("Load the module; if that fails, the kernel's messages say why."),
         commands=(("sudo", "modprobe", "nvidia"), ("sudo", "modprobe", "nvidia-uvm"), ("sudo", "dmesg", "--level=err")),
         effect="needs-root",
     )
     switch = Fix(
-        summary="Take the blacklist out of /etc/modprobe.d or the kernel's command line, or switch to the NVIDIA card "
-        "with the tool that switched it off, then restart.",
+        summary=say(
+            "Take the blacklist out of /etc/modprobe.d or the kernel's command line, or switch to the NVIDIA card "
+            "with the tool that switched it off, then restart."
+        ),
         commands=(("sudo", "prime-select", "nvidia"),) if family(machine) == "ubuntu" and hybrid else (),
         effect="needs-reboot",
     )
     yield found(
-        "The nvidia module is installed for this kernel but is not loaded",
+        say("The nvidia module is installed for this kernel but is not loaded"),
         (
-            "A file in a modprobe.d folder, or the kernel's command line, forbids to load it"
-            + (", as it is on a laptop that is set to its integrated graphics." if hybrid else ".")
+            say("A file in a modprobe.d folder, or the kernel's command line, forbids to load it")
+            + (say(", as it is on a laptop that is set to its integrated graphics.") if hybrid else ".")
             if driver.blacklisted
-            else f"The kernel has not loaded it for {listed(card(gpu) for _, gpu in cards)}, so nothing can use CUDA."
+            else say(
+                "The kernel has not loaded it for {cards}, so nothing can use CUDA.",
+                cards=listed(card(gpu) for _, gpu in cards),
+            )
         ),
         evidence=("driver.module_on_disk", "driver.module_loaded", "driver.blacklisted", *_bindings(cards)),
         severity="note" if hybrid else None,
@@ -183,19 +193,21 @@ def module_was_not_built(machine: Snapshot, facts: Knowledge) -> Iterator[Found]
     kernel = machine.system.kernel if machine.system else None
     without = driver.headers is False
     yield found(
-        f"No nvidia module was built for the running kernel {kernel}",
-        f"DKMS holds the driver {listed(driver.dkms or ())}, but no nvidia.ko belongs to this kernel. "
+        say("No nvidia module was built for the running kernel {kernel}", kernel=kernel),
+        say("DKMS holds the driver {dkms}, but no nvidia.ko belongs to this kernel. ", dkms=listed(driver.dkms or ()))
         + (
-            "The kernel's headers are missing, which the build needs."
+            say("The kernel's headers are missing, which the build needs.")
             if without
-            else "Its headers are there, so the build was not run or failed; /var/lib/dkms/nvidia/ holds its make.log."
+            else say(
+                "Its headers are there, so the build was not run or failed; /var/lib/dkms/nvidia/ holds its make.log."
+            )
         ),
         evidence=("system.kernel", "driver.dkms", "driver.module_on_disk", "driver.headers"),
         fixes=(
             Fix(
-                summary="Install the headers of the running kernel, build the module and load it."
+                summary=say("Install the headers of the running kernel, build the module and load it.")
                 if without
-                else "Build the module and load it; if that fails, make.log says why.",
+                else say("Build the module and load it; if that fails, make.log says why."),
                 commands=(
                     *(_headers(machine, kernel) if without else ()),
                     ("sudo", "dkms", "autoinstall"),
@@ -204,7 +216,9 @@ def module_was_not_built(machine: Snapshot, facts: Knowledge) -> Iterator[Found]
                 effect="needs-root",
             ),
             Fix(
-                summary="If `dkms status` shows the module for a newer kernel, it is enough to restart into that one.",
+                summary=say(
+                    "If `dkms status` shows the module for a newer kernel, it is enough to restart into that one."
+                ),
                 commands=(("dkms", "status"),),
             ),
         ),
@@ -259,20 +273,29 @@ def secure_boot_refuses_module(machine: Snapshot, facts: Knowledge) -> Iterator[
     prepare: tuple[Command, ...] = (("sudo", "kmodgenca", "-a"),) if family(machine) == "fedora" else ()
     enrol: tuple[Command, ...] = (("sudo", "mokutil", "--import", key), ("sudo", "reboot")) if key else ()
     yield found(
-        "Secure Boot is on and the nvidia module is "
-        + ("not signed, so the kernel refuses it" if unsigned else "not loaded: its key is probably not enrolled"),
-        "The module stands on disk for this kernel, but with Secure Boot the kernel only loads modules whose signing "
-        "key is trusted.",
+        say("Secure Boot is on and the nvidia module is ")
+        + (
+            say("not signed, so the kernel refuses it")
+            if unsigned
+            else say("not loaded: its key is probably not enrolled")
+        ),
+        say(
+            "The module stands on disk for this kernel, but with Secure Boot the kernel only loads modules whose "
+            "signing "
+            "key is trusted."
+        ),
         evidence=("system.secure_boot", "driver.module_on_disk", "driver.module_loaded", "driver.module_signed"),
         certainty="certain" if unsigned else None,
         fixes=(
             Fix(
-                summary="Enrol the key that signs the module: give a password, restart, and choose “Enroll MOK” on the "
-                "blue screen.",
+                summary=say(
+                    "Enrol the key that signs the module: give a password, restart, and choose “Enroll MOK” on the "
+                    "blue screen."
+                ),
                 commands=(*prepare, *enrol),
                 effect="needs-reboot",
             ),
-            Fix(summary="Or turn Secure Boot off in the firmware's set-up.", effect="needs-reboot"),
+            Fix(summary=say("Or turn Secure Boot off in the firmware's set-up."), effect="needs-reboot"),
         ),
     )
 
@@ -301,16 +324,22 @@ def nouveau_holds_the_card(machine: Snapshot, facts: Knowledge) -> Iterator[Foun
         return
     names = listed(card(gpu) for _, gpu in held)
     yield found(
-        f"{sentence(names)} is held by {held[0][1].bound_driver}, which cannot run CUDA",
-        "Other cards run with NVIDIA's driver; this one is not available to CUDA."
+        say(
+            "{names} is held by {bound_driver}, which cannot run CUDA",
+            names=sentence(names),
+            bound_driver=held[0][1].bound_driver,
+        ),
+        say("Other cards run with NVIDIA's driver; this one is not available to CUDA.")
         if served
-        else "The NVIDIA driver is installed, but a card belongs to one driver at a time.",
+        else say("The NVIDIA driver is installed, but a card belongs to one driver at a time."),
         evidence=(*_bindings(held), *_facts(machine, "module_loaded", "module_on_disk")),
         severity="note" if served else None,
         fixes=(
             Fix(
-                summary="Write the lines “blacklist nouveau” and “options nouveau modeset=0” into "
-                "/etc/modprobe.d/blacklist-nouveau.conf, then rebuild the start-up image and restart.",
+                summary=say(
+                    "Write the lines “blacklist nouveau” and “options nouveau modeset=0” into "
+                    "/etc/modprobe.d/blacklist-nouveau.conf, then rebuild the start-up image and restart."
+                ),
                 commands=_rebuild_image(machine),
                 effect="needs-reboot",
             ),

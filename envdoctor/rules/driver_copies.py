@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.finding import Fix
 from envdoctor.model.snapshot import Snapshot
+from envdoctor.model.speech import say
 from envdoctor.rules.registry import Found, found, rule
 from envdoctor.rules.wording import listed
 
@@ -60,15 +61,23 @@ def several_driver_libraries(machine: Snapshot, facts: Knowledge) -> Iterator[Fo
     if any(own and own != driver.version for own in (driver.libcuda_version, driver.nvml_version)):
         return
     yield found(
-        f"Libraries of driver {listed(dict.fromkeys(others.values()))} lie beside those of {driver.version}: "
-        f"{listed(list(others)[:3])}",
-        "Programs load the right ones today. The others are left over from another installation and can take their "
-        "place.",
+        say(
+            "Libraries of driver {dict} lie beside those of {version}: {others}",
+            dict=listed(dict.fromkeys(others.values())),
+            version=driver.version,
+            others=listed(list(others)[:3]),
+        ),
+        say(
+            "Programs load the right ones today. The others are left over from another installation and can take their "
+            "place."
+        ),
         evidence=("driver.copies", "driver.version"),
         fixes=(
             Fix(
-                summary="Find out who owns them, remove that installation (NVIDIA's own installer has "
-                "nvidia-uninstall), and rebuild the loader's cache.",
+                summary=say(
+                    "Find out who owns them, remove that installation (NVIDIA's own installer has "
+                    "nvidia-uninstall), and rebuild the loader's cache."
+                ),
                 commands=(("ldconfig", "-p"), ("sudo", "ldconfig")),
                 effect="needs-root",
             ),
@@ -97,15 +106,22 @@ def image_brings_driver_libraries(machine: Snapshot, facts: Knowledge) -> Iterat
     if not others or system is None or system.container is None or machine.driver is None:
         return
     yield found(
-        f"This image carries libraries of driver {listed(dict.fromkeys(others.values()))}; "
-        f"the host's driver is {machine.driver.version}",
-        f"Driver libraries come from the host. {listed(list(others)[:3])} can be loaded in their place, and then CUDA "
-        "fails.",
+        say(
+            "This image carries libraries of driver {dict}; the host's driver is {version}",
+            dict=listed(dict.fromkeys(others.values())),
+            version=machine.driver.version,
+        ),
+        say(
+            "Driver libraries come from the host. {others} can be loaded in their place, and then CUDA fails.",
+            others=listed(list(others)[:3]),
+        ),
         evidence=("driver.copies", "driver.version", "system.container.kind"),
         fixes=(
             Fix(
-                summary="In the Dockerfile, install cuda-toolkit-X-Y or runtime packages; never cuda, cuda-drivers or "
-                "nvidia-driver."
+                summary=say(
+                    "In the Dockerfile, install cuda-toolkit-X-Y or runtime packages; never cuda, cuda-drivers or "
+                    "nvidia-driver."
+                )
             ),
         ),
     )

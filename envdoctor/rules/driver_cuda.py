@@ -12,6 +12,7 @@ from envdoctor.knowledge.targets import target_of
 from envdoctor.knowledge.wheels import best_wheel
 from envdoctor.model.finding import Fix
 from envdoctor.model.snapshot import Framework, Snapshot
+from envdoctor.model.speech import say
 from envdoctor.model.version import at_least, compare, major, minor, public, readable
 from envdoctor.rules.compiled import code_of
 from envdoctor.rules.driver_packages import first_to_end, install_driver
@@ -89,12 +90,26 @@ def driver_too_old_for_cuda(machine: Snapshot, facts: Knowledge) -> Iterator[Fou
     update = install_driver(machine, facts, floor)
     ending = first_to_end(machine, facts) if update is None else None
     yield found(
-        f"Driver {worst.driver} cannot run the CUDA {worst.cuda} inside {inside}: it needs {floor} or newer",
-        (f"This driver runs CUDA up to {newest} and the other versions of CUDA {major(newest)}. " if newest else "")
+        say(
+            "Driver {driver} cannot run the CUDA {cuda} inside {inside}: it needs {floor} or newer",
+            driver=worst.driver,
+            cuda=worst.cuda,
+            inside=inside,
+            floor=floor,
+        ),
+        (
+            say(
+                "This driver runs CUDA up to {newest} and the other versions of CUDA {newest2}. ",
+                newest=newest,
+                newest2=major(newest),
+            )
+            if newest
+            else ""
+        )
         + (
-            f"No driver that new supports {card(ending)}, so only an older build helps."
+            say("No driver that new supports {card}, so only an older build helps.", card=card(ending))
             if ending
-            else "The framework brings its own CUDA libraries, so no CUDA toolkit is needed for either way out."
+            else say("The framework brings its own CUDA libraries, so no CUDA toolkit is needed for either way out.")
         ),
         evidence=("driver.version", *(f"pythons[0].frameworks.{pair.framework.name}.cuda" for pair in old)),
         fixes=(*((update,) if update else ()), *_older_builds(machine, facts, old)),
@@ -112,11 +127,13 @@ def _older_builds(machine: Snapshot, facts: Knowledge, old: list[Pair]) -> list[
         if pair.framework.name == "torch":
             wheel = _older_torch(machine, facts, pair)
             if wheel:
-                fixes.append(install_wheel(machine, facts, wheel, f"which driver {pair.driver} runs"))
+                fixes.append(
+                    install_wheel(machine, facts, wheel, say("which driver {driver} runs", driver=pair.driver))
+                )
         elif pair.framework.name == "jax" and major(pair.cuda) >= 13 and _starts(facts, pair, "12.0"):
             fixes.append(
                 Fix(
-                    summary=f"Install JAX with its CUDA 12 plugin, which driver {pair.driver} runs.",
+                    summary=say("Install JAX with its CUDA 12 plugin, which driver {driver} runs.", driver=pair.driver),
                     commands=(pip_install(machine, "--upgrade", "jax[cuda12]"),),
                     effect="changes-env",
                     page="https://docs.jax.dev/en/latest/installation.html",
@@ -172,10 +189,21 @@ def driver_cannot_compile_ptx(machine: Snapshot, facts: Knowledge) -> Iterator[F
             continue
         update = install_driver(machine, facts)
         yield found(
-            f"{_named(pair)} has only PTX for {each.name}, which driver {pair.driver} (CUDA {offered}) may refuse",
-            f"The build has no machine code for compute capability {each.capability}, and CUDA {pair.cuda} wrote its "
-            "PTX. If the first computation fails with “unsupported PTX version” or “unsupported toolchain”, update the "
-            "driver.",
+            say(
+                "{named} has only PTX for {name}, which driver {driver} (CUDA {offered}) may refuse",
+                named=_named(pair),
+                name=each.name,
+                driver=pair.driver,
+                offered=offered,
+            ),
+            say(
+                "The build has no machine code for compute capability {capability}, and CUDA {cuda} wrote its "
+                "PTX. If the first computation fails with “unsupported PTX version” or “unsupported toolchain”, update "
+                "the "
+                "driver.",
+                capability=each.capability,
+                cuda=pair.cuda,
+            ),
             evidence=("driver.version", *code.evidence, each.evidence),
             fixes=(update,) if update else (),
         )

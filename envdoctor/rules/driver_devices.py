@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.finding import Fix
 from envdoctor.model.snapshot import Gpu, Snapshot
+from envdoctor.model.speech import say
 from envdoctor.rules.consequences import GPU_UNSEEN
 from envdoctor.rules.driver import on_bare_linux
 from envdoctor.rules.driver_packages import consumer
@@ -50,14 +51,21 @@ def device_files_are_missing(machine: Snapshot, facts: Knowledge) -> Iterator[Fo
         return
     create = tuple(("sudo", "nvidia-modprobe", "-c", str(minor), "-u") for minor in minors or (0,))
     yield found(
-        f"The NVIDIA driver {driver.version or ''} is loaded, but {listed(missing)} "
-        f"{'are' if len(missing) > 1 else 'is'} missing".replace("  ", " "),
-        "Programs reach the driver through these files; without them every CUDA call fails as if there were no driver.",
+        say(
+            "The NVIDIA driver {version} is loaded, but {missing} {rest} missing",
+            version=driver.version or "",
+            missing=listed(missing),
+            rest="are" if len(missing) > 1 else "is",
+        ).replace("  ", " "),
+        say(
+            "Programs reach the driver through these files; without them every CUDA call fails as if there were no "
+            "driver."
+        ),
         evidence=("driver.module_loaded", "driver.device_nodes"),
         fixes=(
-            Fix(summary="Create the files now.", commands=create, effect="needs-root"),
+            Fix(summary=say("Create the files now."), commands=create, effect="needs-root"),
             Fix(
-                summary="Have them created at every start.",
+                summary=say("Have them created at every start."),
                 commands=(("sudo", "systemctl", "enable", "--now", "nvidia-persistenced"),),
                 effect="needs-root",
             ),
@@ -98,20 +106,25 @@ def _lost(gpu: Gpu | None, evidence: tuple[str, ...]) -> Found:
     if gpu is not None and gpu.index is not None and not consumer(gpu):
         reset = (
             Fix(
-                summary="A data-centre card may come back with a reset, when no program uses it.",
+                summary=say("A data-centre card may come back with a reset, when no program uses it."),
                 commands=(("sudo", "nvidia-smi", "--gpu-reset", "-i", str(gpu.index)),),
                 effect="needs-root",
             ),
         )
     return found(
-        f"{sentence(card(gpu)) if gpu else 'A GPU'} no longer answers on the PCI bus",
-        "NVML calls it lost, or its bus registers read as all ones while it has power. Programs on this card hang or "
-        "fail until it is reset.",
+        say("{card} no longer answers on the PCI bus", card=sentence(card(gpu)) if gpu else "A GPU"),
+        say(
+            "NVML calls it lost, or its bus registers read as all ones while it has power. Programs on this card hang "
+            "or "
+            "fail until it is reset."
+        ),
         evidence=evidence,
         fixes=(
             Fix(
-                summary="Turn the machine off and on again. If it happens again: check power cables and supply, "
-                "temperatures and the riser, seat the card anew, and update firmware and driver.",
+                summary=say(
+                    "Turn the machine off and on again. If it happens again: check power cables and supply, "
+                    "temperatures and the riser, seat the card anew, and update firmware and driver."
+                ),
                 effect="needs-reboot",
             ),
             *reset,

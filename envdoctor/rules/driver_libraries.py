@@ -9,6 +9,7 @@ from envdoctor.knowledge.load import Knowledge
 from envdoctor.knowledge.targets import capability_of
 from envdoctor.model.finding import Fix
 from envdoctor.model.snapshot import Driver, Gpu, Snapshot
+from envdoctor.model.speech import say
 from envdoctor.model.version import at_least, compare, major, readable
 from envdoctor.rules.consequences import GPU_UNSEEN
 from envdoctor.rules.driver import on_bare_linux
@@ -90,14 +91,24 @@ def halves_differ(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         return
     versions = sorted({str(getattr(driver, f"{each}_version")) for each in files})
     yield found(
-        f"The loaded nvidia module is {driver.version}, the driver's libraries are {listed(versions)}"
+        say(
+            "The loaded nvidia module is {version}, the driver's libraries are {versions}",
+            version=driver.version,
+            versions=listed(versions),
+        )
         if versions
-        else "The loaded nvidia module and the driver's libraries are of different releases"
-        + (f" (module {driver.version})" if driver.version else ""),
-        "Both halves must be the very same release; most often an update replaced the files while the old module "
-        "stayed loaded."
-        + (" NVML answers with error 18 (driver/library version mismatch)." if driver.nvml == _MISMATCH else "")
-        + (f" The library found is {driver.libcuda_path}." if files == ["libcuda"] else ""),
+        else say("The loaded nvidia module and the driver's libraries are of different releases")
+        + (say(" (module {version})", version=driver.version) if driver.version else ""),
+        say(
+            "Both halves must be the very same release; most often an update replaced the files while the old module "
+            "stayed loaded."
+        )
+        + (say(" NVML answers with error 18 (driver/library version mismatch).") if driver.nvml == _MISMATCH else "")
+        + (
+            say(" The library found is {libcuda_path}.", libcuda_path=driver.libcuda_path)
+            if files == ["libcuda"]
+            else ""
+        ),
         evidence=(
             *(("driver.version",) if driver.version else ()),
             *(f"driver.{each}_{part}" for each in files for part in ("version", "path")),
@@ -114,14 +125,14 @@ def _same_release(machine: Snapshot, driver: Driver) -> tuple[Fix, ...]:
     if machine.system and machine.system.container:
         return (
             on_host(
-                "The libraries were handed over when the container started: start it again (CONTAINER is yours).",
+                say("The libraries were handed over when the container started: start it again (CONTAINER is yours)."),
                 ("docker", "restart", "CONTAINER"),
             ),
         )
     return (
-        reboot("Restart the machine; it then loads the module that belongs to the libraries."),
+        reboot(say("Restart the machine; it then loads the module that belongs to the libraries.")),
         Fix(
-            summary="Without a restart, once no program and no desktop uses the GPU: load the module anew.",
+            summary=say("Without a restart, once no program and no desktop uses the GPU: load the module anew."),
             commands=(
                 ("sudo", "systemctl", "isolate", "multi-user.target"),
                 ("sudo", "rmmod", "nvidia_drm", "nvidia_modeset", "nvidia_uvm", "nvidia"),
@@ -140,7 +151,10 @@ def _without_folder(machine: Snapshot, folder: str) -> Fix:
         if others
         else unset_variable(machine, "LD_LIBRARY_PATH")
     )
-    return Fix(summary=f"Take {folder} out of LD_LIBRARY_PATH, here and where it is set.", commands=(command,))
+    return Fix(
+        summary=say("Take {folder} out of LD_LIBRARY_PATH, here and where it is set.", folder=folder),
+        commands=(command,),
+    )
 
 
 @rule(
@@ -180,12 +194,21 @@ def compat_library_misused(machine: Snapshot, facts: Knowledge) -> Iterator[Foun
     evidence = ("driver.libcuda_path", "driver.libcuda_version", "driver.version")
     if "/compat/" in driver.libcuda_path:
         if major(library) > major(version):
-            yield from _refused(machine, facts, major(library), f"libcuda {library} of a compat folder", evidence)
+            yield from _refused(
+                machine, facts, major(library), say("libcuda {library} of a compat folder", library=library), evidence
+            )
         return
     yield found(
-        f"Programs load libcuda {library} from LD_LIBRARY_PATH, but the driver is {version}",
-        "Outside of compat folders libcuda must be the very release of the kernel module, or every CUDA call fails "
-        f"with error 803. The copy that wins is {driver.libcuda_path}.",
+        say(
+            "Programs load libcuda {library} from LD_LIBRARY_PATH, but the driver is {version}",
+            library=library,
+            version=version,
+        ),
+        say(
+            "Outside of compat folders libcuda must be the very release of the kernel module, or every CUDA call fails "
+            "with error 803. The copy that wins is {libcuda_path}.",
+            libcuda_path=driver.libcuda_path,
+        ),
         evidence=(*evidence, "variables.LD_LIBRARY_PATH"),
         fixes=_own_libcuda(machine, facts),
     )
@@ -200,7 +223,11 @@ def _compat_by_number(machine: Snapshot, facts: Knowledge, driver: Driver, versi
     branch = next((row.branch for row in facts.driver_branches if row.cuda == offered), None)
     if branch:
         for each in _refused(
-            machine, facts, branch, f"a compat libcuda for CUDA {offered}", ("driver.cuda", "driver.version")
+            machine,
+            facts,
+            branch,
+            say("a compat libcuda for CUDA {offered}", offered=offered),
+            ("driver.cuda", "driver.version"),
         ):
             yield each._replace(certainty="likely")
 
@@ -214,7 +241,12 @@ def _refused(
         if reason is None:
             continue
         yield found(
-            f"Programs load {library}, which does not go with {gpu.name} and driver {version}",
+            say(
+                "Programs load {library}, which does not go with {name} and driver {version}",
+                library=library,
+                name=gpu.name,
+                version=version,
+            ),
             reason,
             evidence=(*evidence, f"gpus[{place}].name"),
             severity=None if consumer(gpu) or _dropped(gpu, facts, branch) else "note",
@@ -225,11 +257,14 @@ def _refused(
 
 def _refusal(gpu: Gpu, facts: Knowledge, branch: int) -> str | None:
     if _dropped(gpu, facts, branch):
-        return f"Driver branch {branch}, which this libcuda is from, no longer knows this card, so it finds no device."
+        return say(
+            "Driver branch {branch}, which this libcuda is from, no longer knows this card, so it finds no device.",
+            branch=branch,
+        )
     if consumer(gpu):
-        return "A newer libcuda on an older driver is for data-centre cards; this one refuses it with error 804."
-    if any(word in (gpu.name or "") for word in ("Quadro", "RTX A", "RTX PRO", "Ada Generation")):
-        return (
+        return say("A newer libcuda on an older driver is for data-centre cards; this one refuses it with error 804.")
+    if any(word in (gpu.name or "") for word in ("Quadro", say("RTX A"), say("RTX PRO"), say("Ada Generation"))):
+        return say(
             "A newer libcuda on an older driver works on some workstation cards only; error 804 means that it does not."
         )
     return None
@@ -256,14 +291,16 @@ def _own_libcuda(machine: Snapshot, facts: Knowledge) -> tuple[Fix, ...]:
         first = _without_folder(machine, folder or compat or "")
     else:
         first = Fix(
-            summary="Take the compat folder out of /etc/ld.so.conf.d, then rebuild the loader's cache.",
+            summary=say("Take the compat folder out of /etc/ld.so.conf.d, then rebuild the loader's cache."),
             commands=(("sudo", "ldconfig"),),
             effect="needs-root",
         )
     newer = install_driver(machine, facts)
     cuda = facts.driver_cuda(driver.version) if readable(driver.version) and driver.version else None
     image = (
-        on_host(f"Or take an image whose CUDA is {cuda} or older, which this driver runs by itself.") if cuda else None
+        on_host(say("Or take an image whose CUDA is {cuda} or older, which this driver runs by itself.", cuda=cuda))
+        if cuda
+        else None
     )
     in_container = machine.system is not None and machine.system.container is not None
     return tuple(fix for fix in (first, image if in_container else None, newer) if fix)
@@ -305,15 +342,19 @@ def user_libraries_are_missing(machine: Snapshot, facts: Knowledge) -> Iterator[
         name for name, gone in (("libcuda.so.1", cuda_missing), ("libnvidia-ml.so.1", monitoring_missing)) if gone
     ]
     yield found(
-        f"The NVIDIA module{version} is loaded without its libraries: {listed(missing)} not found",
-        "Distributions split the driver in two; CUDA programs need the half that is not here."
+        say(
+            "The NVIDIA module{version} is loaded without its libraries: {missing} not found",
+            version=version,
+            missing=listed(missing),
+        ),
+        say("Distributions split the driver in two; CUDA programs need the half that is not here.")
         if cuda_missing
-        else "CUDA programs work without it; nvidia-smi and whatever watches the GPU do not.",
+        else say("CUDA programs work without it; nvidia-smi and whatever watches the GPU do not."),
         evidence=("driver.module_loaded", "driver.libcuda_path", "driver.nvml_path"),
         severity=None if cuda_missing else "warning",
         fixes=(
             Fix(
-                summary="Install the driver's libraries in the module's own release"
+                summary=say("Install the driver's libraries in the module's own release")
                 + (f" ({driver.version})." if driver.version else "."),
                 commands=_libraries(machine, driver.version),
                 effect="needs-root",

@@ -7,6 +7,7 @@ from envdoctor.knowledge.load import Knowledge
 from envdoctor.knowledge.targets import capability_of
 from envdoctor.model.finding import Fix
 from envdoctor.model.snapshot import Gpu, Snapshot
+from envdoctor.model.speech import message, say
 from envdoctor.model.version import at_least, major, readable
 from envdoctor.rules.remedies import DRIVER_PAGE, INSTALL_GUIDE, Command, family, in_windows, on_host, os_packages
 
@@ -50,30 +51,36 @@ def install_driver(machine: Snapshot, facts: Knowledge, floor: str | None = None
     if limit and floor and major(floor) > limit:
         return None
     card = first_to_end(machine, facts)
-    words = f"driver {floor} or newer" if floor else "the NVIDIA driver"
+    words = say("driver {floor} or newer", floor=floor) if floor else say("the NVIDIA driver")
     if limit and card:
-        words += f" (branch {limit} is the last one for the {card.name or 'oldest card'}: take no newer branch)"
+        words += say(
+            " (branch {limit} is the last one for the {name}: take no newer branch)",
+            limit=limit,
+            name=card.name or "oldest card",
+        )
     system = machine.system
     if system and (system.wsl or system.os == "windows"):
         return _in_windows(words, wsl=system.wsl is not None)
     if system and system.container:
         return on_host(
-            f"On the host, not in the container: install {words}.", effect="needs-reboot", page=INSTALL_GUIDE
+            say("On the host, not in the container: install {words}.", words=words),
+            effect="needs-reboot",
+            page=INSTALL_GUIDE,
         )
     if system and system.jetson:
         return Fix(
-            summary="A Jetson's driver is part of JetPack: update JetPack.",
+            summary=say("A Jetson's driver is part of JetPack: update JetPack."),
             effect="needs-reboot",
             page="https://developer.nvidia.com/embedded/jetpack",
         )
     commands = _commands(machine, facts, floor, limit)
     page = _PAGES.get(family(machine) or "", DRIVER_PAGE)
     if family(machine) == "debian" and not commands and not limit:
-        words, page = f"{words} from NVIDIA's own repository", INSTALL_GUIDE
+        words, page = say("{words} from NVIDIA's own repository", words=words), INSTALL_GUIDE
     restart: tuple[Command, ...] = (("sudo", "reboot"),) if commands else ()
     before = _BEFORE.get(family(machine) or "", "") if commands else ""
     return Fix(
-        summary=f"{before}Install {words}, then restart the machine.",
+        summary=say("{before}Install {words}, then restart the machine.", before=before, words=words),
         commands=(*commands, *restart),
         effect="needs-reboot",
         page=page,
@@ -81,17 +88,24 @@ def install_driver(machine: Snapshot, facts: Knowledge, floor: str | None = None
 
 
 _BEFORE = {
-    "debian": "Enable the contrib, non-free and non-free-firmware components. ",
-    "fedora": "Enable RPM Fusion. ",
-    "rhel": "Add NVIDIA's package repository. Cards before GTX 16 and RTX 20 need another package: see the page. ",
-    "arch": "Cards before GTX 16 and RTX 20 need another package: see the page. ",
+    "debian": message("Enable the contrib, non-free and non-free-firmware components. "),
+    "fedora": message("Enable RPM Fusion. "),
+    "rhel": message(
+        "Add NVIDIA's package repository. Cards before GTX 16 and RTX 20 need another package: see the page. "
+    ),
+    "arch": message("Cards before GTX 16 and RTX 20 need another package: see the page. "),
 }
 
 
 def _in_windows(words: str, *, wsl: bool) -> Fix:
     restart: tuple[Command, ...] = (("wsl", "--shutdown"),) if wsl else ()
-    tail = "; then restart WSL. Install no driver inside WSL" if wsl else ""
-    return in_windows(f"In Windows, install {words}{tail}.", *restart, effect="needs-root", page=DRIVER_PAGE)
+    tail = say("; then restart WSL. Install no driver inside WSL") if wsl else ""
+    return in_windows(
+        say("In Windows, install {words}{tail}.", words=words, tail=tail),
+        *restart,
+        effect="needs-root",
+        page=DRIVER_PAGE,
+    )
 
 
 def _commands(machine: Snapshot, facts: Knowledge, floor: str | None, limit: int | None) -> tuple[Command, ...]:

@@ -8,6 +8,7 @@ from envdoctor.knowledge.fit import last_branch
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.finding import Fix
 from envdoctor.model.snapshot import Driver, Gpu, Snapshot
+from envdoctor.model.speech import say
 from envdoctor.model.version import at_least, major, readable
 from envdoctor.rules.consequences import GPU_UNSEEN
 from envdoctor.rules.driver import on_bare_linux
@@ -80,13 +81,22 @@ def driver_dropped_the_card(machine: Snapshot, facts: Knowledge) -> Iterator[Fou
             continue
         package = os_packages(machine, {"ubuntu": (f"nvidia-driver-{last}",)})
         yield found(
-            f"Driver {release[0]} no longer supports {card(gpu)}: branch {last} is the last one for it",
-            "The driver is newer than the last branch for this generation of cards, so it does not see the card at "
-            "all. A framework build for an older CUDA belongs to it.",
+            say(
+                "Driver {release} no longer supports {card}: branch {last} is the last one for it",
+                release=release[0],
+                card=card(gpu),
+                last=last,
+            ),
+            say(
+                "The driver is newer than the last branch for this generation of cards, so it does not see the card at "
+                "all. A framework build for an older CUDA belongs to it."
+            ),
             evidence=(release[1], f"gpus[{place}].pci_id"),
             fixes=(
                 Fix(
-                    summary=f"Install driver branch {last} in place of this one, then restart the machine.",
+                    summary=say(
+                        "Install driver branch {last} in place of this one, then restart the machine.", last=last
+                    ),
                     commands=(*package, ("sudo", "reboot")) if package else (),
                     effect="needs-reboot",
                     page=INSTALL_GUIDE,
@@ -129,16 +139,21 @@ def wrong_module_flavour(machine: Snapshot, facts: Knowledge) -> Iterator[Found]
         wanted, other = ("open", "proprietary") if open_wanted else ("proprietary", "open")
         told = driver.wants_open_module is not None
         yield found(
-            f"{sentence(card(gpu))} needs the {wanted} kernel module, and the {other} one is installed",
-            "The kernel's log says so."
+            say(
+                "{card} needs the {wanted} kernel module, and the {other} one is installed",
+                card=sentence(card(gpu)),
+                wanted=wanted,
+                other=other,
+            ),
+            say("The kernel's log says so.")
             if told
-            else f"Cards of this generation work with the {wanted} flavour of NVIDIA's module only.",
+            else say("Cards of this generation work with the {wanted} flavour of NVIDIA's module only.", wanted=wanted),
             evidence=("driver.wants_open_module" if told else "driver.module_flavour", f"gpus[{place}].pci_id"),
             severity="error" if told else None,
             certainty="certain" if told else None,
             fixes=(
                 Fix(
-                    summary=f"Install the {wanted} flavour of the driver, then restart the machine.",
+                    summary=say("Install the {wanted} flavour of the driver, then restart the machine.", wanted=wanted),
                     commands=(*packages, ("sudo", "reboot")) if packages else (),
                     effect="needs-reboot",
                     page=_KERNEL_MODULES,
@@ -191,20 +206,20 @@ def no_permission_on_device_files(machine: Snapshot, facts: Knowledge) -> Iterat
     joined = bool(file.member)
     join = (("sudo", "usermod", "-a", "-G", group, "USER"),) if group and not joined else ()
     yield found(
-        f"This account may not open {listed(each.path for _, each in closed)}"
-        + (f", which group {file.group} may" if file.group else ""),
-        "An administrator restricted the GPU to that group. "
+        say("This account may not open {closed}", closed=listed(each.path for _, each in closed))
+        + (say(", which group {group} may", group=file.group) if file.group else ""),
+        say("An administrator restricted the GPU to that group. ")
         + (
-            "/etc/group lists this account in it already, which counts from the next login on."
+            say("/etc/group lists this account in it already, which counts from the next login on.")
             if joined
-            else "Without it every CUDA program reports that there is no device."
+            else say("Without it every CUDA program reports that there is no device.")
         ),
         evidence=tuple(f"devices[{place}].{field}" for field in ("path", "mode", "group", "refused")),
         fixes=(
             Fix(
-                summary="Log out and in again."
+                summary=say("Log out and in again.")
                 if joined
-                else "Ask to be added to the group, then log out and in (USER is your account).",
+                else say("Ask to be added to the group, then log out and in (USER is your account)."),
                 commands=join,
                 effect="needs-root" if join else "safe",
             ),
@@ -241,19 +256,25 @@ def uvm_is_missing(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         return
     load = (("sudo", "modprobe", "nvidia-uvm"), *((("sudo", "nvidia-modprobe", "-u", "-c", "0"),) if no_file else ()))
     yield found(
-        "CUDA needs nvidia-uvm, and "
-        + ("/dev/nvidia-uvm is not in this container" if inside else "it is not loaded and nothing here loads it"),
-        "nvidia-smi needs only the main module and looks healthy; every CUDA program stops at its start.",
+        say("CUDA needs nvidia-uvm, and ")
+        + (
+            say("/dev/nvidia-uvm is not in this container")
+            if inside
+            else say("it is not loaded and nothing here loads it")
+        ),
+        say("nvidia-smi needs only the main module and looks healthy; every CUDA program stops at its start."),
         evidence=("driver.nvml", "driver.device_nodes", *(() if inside else ("driver.uvm", "driver.modprobe"))),
         fixes=(
             Fix(
-                summary="Start the container again and ask for the GPU as a whole (IMAGE is yours), or hand it this "
-                "device too.",
+                summary=say(
+                    "Start the container again and ask for the GPU as a whole (IMAGE is yours), or hand it this "
+                    "device too."
+                ),
                 commands=(("docker", "run", "--gpus", "all", "IMAGE"),),
                 where="host",
             )
             if inside
-            else Fix(summary="Load the module, and install nvidia-modprobe.", commands=load, effect="needs-root"),
+            else Fix(summary=say("Load the module, and install nvidia-modprobe."), commands=load, effect="needs-root"),
         ),
     )
 
@@ -294,24 +315,26 @@ def fabric_manager_missing(machine: Snapshot, facts: Knowledge) -> Iterator[Foun
         return
     install = os_packages(machine, {"ubuntu": (f"nvidia-fabricmanager-{branch}",)}) if other or own is None else ()
     reason = (
-        f"the Fabric Manager here is {own}, not {driver.version}"
+        say("the Fabric Manager here is {own}, not {version}", own=own, version=driver.version)
         if other
-        else "the Fabric Manager does not run"
+        else say("the Fabric Manager does not run")
         if stopped
-        else "the GPUs are not connected yet"
+        else say("the GPUs are not connected yet")
     )
     facts_shown = ["driver.nvswitch", "driver.version"]
     facts_shown += ["driver.fabric_manager_version"] if other else ["driver.fabric_manager"] if stopped else []
     yield found(
-        f"The GPUs here are joined by NVSwitch, and {reason}",
-        "Until the Fabric Manager of the driver's own release has set up NVSwitch, every CUDA program stops with "
-        "error 802 (system not yet initialized).",
+        say("The GPUs here are joined by NVSwitch, and {reason}", reason=reason),
+        say(
+            "Until the Fabric Manager of the driver's own release has set up NVSwitch, every CUDA program stops with "
+            "error 802 (system not yet initialized)."
+        ),
         evidence=(*facts_shown, *(f"gpus[{i}].health.fabric" for i in waiting)),
         severity="error" if waiting else None,
         certainty="certain" if waiting else None,
         fixes=(
             Fix(
-                summary=f"Have nvidia-fabricmanager {driver.version} installed and running.",
+                summary=say("Have nvidia-fabricmanager {version} installed and running.", version=driver.version),
                 commands=(*install, ("sudo", "systemctl", "enable", "--now", "nvidia-fabricmanager")),
                 effect="needs-root",
                 where="host" if system.container else "here",

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.finding import Fix
 from envdoctor.model.snapshot import Package, PythonEnv, Snapshot
+from envdoctor.model.speech import say
 from envdoctor.model.version import public
 from envdoctor.rules.installed import version_of
 from envdoctor.rules.registry import Found, found, rule
@@ -57,13 +58,21 @@ def pip_and_python_apart(machine: Snapshot, facts: Knowledge) -> Iterator[Found]
     variable = python.selected_by
     if variable != "PATH" and python.path_prefix and not _same(python.prefix, python.path_prefix):
         yield found(
-            f"{variable} names {python.prefix}, but the python on PATH belongs to {python.path_prefix}",
-            "What you start with `python` is not the environment that is active, so it does not see what is installed "
-            "there.",
+            say(
+                "{variable} names {prefix}, but the python on PATH belongs to {path_prefix}",
+                variable=variable,
+                prefix=python.prefix,
+                path_prefix=python.path_prefix,
+            ),
+            say(
+                "What you start with `python` is not the environment that is active, so it does not see what is "
+                "installed "
+                "there."
+            ),
             evidence=("pythons[0].prefix", "pythons[0].path_prefix", "pythons[0].selected_by"),
             fixes=(
                 Fix(
-                    summary="Activate the environment again, or start programs with its own Python.",
+                    summary=say("Activate the environment again, or start programs with its own Python."),
                     commands=((python.executable, "train.py"),),
                 ),
             ),
@@ -71,13 +80,17 @@ def pip_and_python_apart(machine: Snapshot, facts: Knowledge) -> Iterator[Found]
     elif python.pip_prefix and not _same(python.prefix, python.pip_prefix):
         bare = python.package("pip") is None
         yield found(
-            f"The pip on PATH belongs to {python.pip_prefix}, and the environment is {python.prefix}",
-            "`pip install` puts packages where this Python does not look."
-            + (" This environment has no pip of its own; uv installs into it." if bare else ""),
+            say(
+                "The pip on PATH belongs to {pip_prefix}, and the environment is {prefix}",
+                pip_prefix=python.pip_prefix,
+                prefix=python.prefix,
+            ),
+            say("`pip install` puts packages where this Python does not look.")
+            + (say(" This environment has no pip of its own; uv installs into it.") if bare else ""),
             evidence=("pythons[0].prefix", "pythons[0].pip_prefix"),
             fixes=(
                 Fix(
-                    summary="Install through the environment's own Python (put your package in place of NAME).",
+                    summary=say("Install through the environment's own Python (put your package in place of NAME)."),
                     commands=(pip_install(machine, "NAME"),),
                     effect="changes-env",
                 ),
@@ -112,18 +125,26 @@ def installed_twice(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         return
     same, apart = _twice(python)
     for names, severity, where in (
-        (same, None, "in one folder"),
-        (apart, "warning", "in two folders of the environment"),
+        (same, None, say("in one folder")),
+        (apart, "warning", say("in two folders of the environment")),
     ):
         if not names:
             continue
         shown = listed(f"{name} ({listed(names[name])})" for name in list(names)[:3])
-        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        more = say(" and {names_count} more", names_count=len(names) - 3) if len(names) > 3 else ""
         yield found(
-            f"{shown}{more} {'is' if len(names) == 1 else 'are'} installed twice {where}",
-            "Tools report one of the versions, and the files may be of the other."
+            say(
+                "{shown}{more} {rest} installed twice {where}",
+                shown=shown,
+                more=more,
+                rest="is" if len(names) == 1 else "are",
+                where=where,
+            ),
+            say("Tools report one of the versions, and the files may be of the other.")
             if severity is None
-            else "The one in the folder that comes first is imported; the other one is updated or reported by chance.",
+            else say(
+                "The one in the folder that comes first is imported; the other one is updated or reported by chance."
+            ),
             evidence=tuple(
                 version_of(python, each) for each in python.packages if each.name in names and each.build is None
             ),
@@ -163,15 +184,26 @@ def conda_and_pip_own_the_same(machine: Snapshot, facts: Knowledge) -> Iterator[
     ]
     if not mixed:
         return
-    shown = listed(f"{pip.name} ({conda.version} by conda, {pip.version} by pip)" for conda, pip in mixed[:3])
+    shown = listed(
+        say(
+            "{name} ({version} by conda, {pip_version} by pip)",
+            name=pip.name,
+            version=conda.version,
+            pip_version=pip.version,
+        )
+        for conda, pip in mixed[:3]
+    )
     yield found(
-        f"conda and pip both installed {shown}",
-        "Each takes the files for its own and overwrites the other's, so what runs is what came last. conda asks to "
-        "run pip last, and not to go back to conda afterwards.",
+        say("conda and pip both installed {shown}", shown=shown),
+        say(
+            "Each takes the files for its own and overwrites the other's, so what runs is what came last. conda asks "
+            "to "
+            "run pip last, and not to go back to conda afterwards."
+        ),
         evidence=tuple(version_of(python, package) for pair in mixed for package in pair),
         fixes=(
             Fix(
-                summary="Make a fresh environment: conda's packages first, then pip's.",
+                summary=say("Make a fresh environment: conda's packages first, then pip's."),
                 commands=(("envdoctor", "provision"),),
             ),
         ),
@@ -216,7 +248,7 @@ def _folder(package: Package) -> str:
 def _once(machine: Snapshot, name: str) -> Fix:
     remove = pip_uninstall(machine, name)
     return Fix(
-        summary=f"Take {name} out twice, then install it once.",
+        summary=say("Take {name} out twice, then install it once.", name=name),
         commands=(remove, remove, pip_install(machine, name)),
         effect="changes-env",
     )

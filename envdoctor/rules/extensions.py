@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.finding import Fix
 from envdoctor.model.snapshot import Extension, PythonEnv, Snapshot
+from envdoctor.model.speech import say
 from envdoctor.model.version import at_least, compare, major, minor, numbers, order, readable, released
 from envdoctor.rules.installed import TORCH, by_conda, torch, unmet, version_of
 from envdoctor.rules.registry import Found, found, rule
@@ -49,14 +50,20 @@ def xformers_for_other_torch(machine: Snapshot, facts: Knowledge) -> Iterator[Fo
     if broken is None or broken.have is None:
         return
     yield found(
-        f"xformers {package.version} needs PyTorch {broken.wanted.removeprefix('==')}, and {framework.version} is "
-        "installed",
-        "Its compiled kernels were linked against that release; with another one they do not load, or fail.",
+        say(
+            "xformers {version} needs PyTorch {wanted}, and {framework_version} is installed",
+            version=package.version,
+            wanted=broken.wanted.removeprefix("=="),
+            framework_version=framework.version,
+        ),
+        say("Its compiled kernels were linked against that release; with another one they do not load, or fail."),
         evidence=(version_of(python, package), f"{TORCH}.version"),
         fixes=(
             Fix(
-                summary="Take xformers out; PyTorch's own attention is about as fast. Where it is needed, install the "
-                "release whose metadata names your PyTorch, from the same index.",
+                summary=say(
+                    "Take xformers out; PyTorch's own attention is about as fast. Where it is needed, install the "
+                    "release whose metadata names your PyTorch, from the same index."
+                ),
                 commands=(pip_uninstall(machine, "xformers"),),
                 effect="changes-env",
             ),
@@ -90,21 +97,29 @@ def flash_attention_for_other_torch(machine: Snapshot, facts: Knowledge) -> Iter
     made_for = _tagged_torch(built.tags)
     cuda = str(major(framework.cuda)) if framework.cuda and readable(framework.cuda) else None
     if made_for and minor(made_for) != minor(framework.version):
-        reason, evidence = f"PyTorch {made_for}, and {framework.version} is installed", f"{TORCH}.version"
+        reason, evidence = (
+            say("PyTorch {made_for}, and {version} is installed", made_for=made_for, version=framework.version),
+            f"{TORCH}.version",
+        )
         fact = "tags"
     elif built.cudart and cuda and built.cudart != cuda:
-        reason, evidence = f"CUDA {built.cudart}, and PyTorch here has CUDA {framework.cuda}", f"{TORCH}.cuda"
+        reason, evidence = (
+            say("CUDA {cudart}, and PyTorch here has CUDA {cuda}", cudart=built.cudart, cuda=framework.cuda),
+            f"{TORCH}.cuda",
+        )
         fact = "cudart"
     else:
         return
     yield found(
-        f"flash-attn {package.version} was made for {reason}",
-        "The import stops at an undefined symbol or a library that cannot be loaded.",
+        say("flash-attn {version} was made for {reason}", version=package.version, reason=reason),
+        say("The import stops at an undefined symbol or a library that cannot be loaded."),
         evidence=(f"pythons[0].extensions[{place}].{fact}", evidence),
         fixes=(
             Fix(
-                summary="Take it out and compile it for this PyTorch (it takes long and much memory), or install the "
-                "release asset whose name carries your torch, CUDA and Python.",
+                summary=say(
+                    "Take it out and compile it for this PyTorch (it takes long and much memory), or install the "
+                    "release asset whose name carries your torch, CUDA and Python."
+                ),
                 commands=(
                     pip_uninstall(machine, "flash-attn"),
                     pip_install(machine, "flash-attn", "--no-build-isolation"),
@@ -148,14 +163,22 @@ def cxx_library_older_than_extension(machine: Snapshot, facts: Knowledge) -> Ite
         at = f"pythons[0].extensions[{place}]"
         conda = python is not None and python.manager == "conda"
         yield found(
-            f"{one.package} needs GLIBCXX_{one.glibcxx}, and {one.libstdcxx} has {one.libstdcxx_version} at most",
-            f"The import stops at: version `GLIBCXX_{one.glibcxx}' not found.",
+            say(
+                "{package} needs GLIBCXX_{glibcxx}, and {libstdcxx} has {libstdcxx_version} at most",
+                package=one.package,
+                glibcxx=one.glibcxx,
+                libstdcxx=one.libstdcxx,
+                libstdcxx_version=one.libstdcxx_version,
+            ),
+            say("The import stops at: version `GLIBCXX_{glibcxx}' not found.", glibcxx=one.glibcxx),
             evidence=(f"{at}.glibcxx", f"{at}.libstdcxx_version", f"{at}.libstdcxx"),
             fixes=(
                 Fix(
-                    summary="Install a newer C++ library into the environment."
+                    summary=say("Install a newer C++ library into the environment.")
                     if conda
-                    else "Compile the extension with the compiler of this system, or use a system with a newer GCC.",
+                    else say(
+                        "Compile the extension with the compiler of this system, or use a system with a newer GCC."
+                    ),
                     commands=(("conda", "install", "-c", "conda-forge", "libstdcxx-ng>=13"),) if conda else (),
                     effect="changes-env",
                 ),
@@ -188,12 +211,16 @@ def flash_attention_on_old_gpu(machine: Snapshot, facts: Knowledge) -> Iterator[
     if order(package.version, "2.0") == -1 or any(at_least(each.capability, "8.0") for each in gpus):
         return
     yield found(
-        f"flash-attn {package.version} has no kernels for the {listed(dict.fromkeys(each.name for each in gpus))}",
-        "It needs compute capability 8.0 (Ampere) or newer, and stops when it is used on this card.",
+        say(
+            "flash-attn {version} has no kernels for the {dict}",
+            version=package.version,
+            dict=listed(dict.fromkeys(each.name for each in gpus)),
+        ),
+        say("It needs compute capability 8.0 (Ampere) or newer, and stops when it is used on this card."),
         evidence=(version_of(python, package), *(each.evidence for each in gpus)),
         fixes=(
             Fix(
-                summary='Take it out, and let models use PyTorch\'s own attention (attn_implementation="sdpa").',
+                summary=say('Take it out, and let models use PyTorch\'s own attention (attn_implementation="sdpa").'),
                 commands=(pip_uninstall(machine, "flash-attn"),),
                 effect="changes-env",
             ),
@@ -226,14 +253,19 @@ def triton_differs_from_pin(machine: Snapshot, facts: Knowledge) -> Iterator[Fou
             continue
         package = python.package(each.name)
         yield found(
-            f"PyTorch {owner.version} asks for {each.name} {each.wanted.removeprefix('==')}, and "
-            + (f"{each.have} is installed" if each.have else "it is not installed"),
-            "torch.compile stops or writes wrong kernels with another Triton; plain PyTorch works.",
+            say(
+                "PyTorch {version} asks for {name} {wanted}, and ",
+                version=owner.version,
+                name=each.name,
+                wanted=each.wanted.removeprefix("=="),
+            )
+            + (say("{have} is installed", have=each.have) if each.have else say("it is not installed")),
+            say("torch.compile stops or writes wrong kernels with another Triton; plain PyTorch works."),
             evidence=(version_of(python, owner), *((version_of(python, package),) if package else ())),
             severity=None if each.have else "warning",
             fixes=(
                 Fix(
-                    summary="Install the Triton that this PyTorch asks for.",
+                    summary=say("Install the Triton that this PyTorch asks for."),
                     commands=(pip_install(machine, f"{each.name}{each.wanted}" if "=" in each.wanted else each.name),),
                     effect="changes-env",
                 ),
@@ -271,21 +303,27 @@ def bitsandbytes_has_no_build(machine: Snapshot, facts: Knowledge) -> Iterator[F
     same = [each for each in built.cuda_builds if each[:-1] == wanted[:-1] and each < wanted]
     if same and not override:
         return
-    names = listed(f"{each[:-1]}.{each[-1]}" for each in built.cuda_builds) or "no CUDA version"
+    names = listed(f"{each[:-1]}.{each[-1]}" for each in built.cuda_builds) or say("no CUDA version")
     unset = unset_variable(machine, "BNB_CUDA_VERSION")
     yield found(
-        f"bitsandbytes {package.version} has no library for CUDA {wanted[:-1]}.{wanted[-1]}; it has them for {names}",
-        ("BNB_CUDA_VERSION asks for that version. " if override else "It follows PyTorch's CUDA version. ")
-        + "Only its code for the processor is loaded, and quantized models stop.",
+        say(
+            "bitsandbytes {version} has no library for CUDA {wanted}.{wanted2}; it has them for {names}",
+            version=package.version,
+            wanted=wanted[:-1],
+            wanted2=wanted[-1],
+            names=names,
+        ),
+        (say("BNB_CUDA_VERSION asks for that version. ") if override else say("It follows PyTorch's CUDA version. "))
+        + say("Only its code for the processor is loaded, and quantized models stop."),
         evidence=(
             f"pythons[0].extensions[{place}].cuda_builds",
             "variables.BNB_CUDA_VERSION" if override else f"{TORCH}.cuda",
         ),
         fixes=(
-            Fix(summary="Let it follow PyTorch's CUDA.", commands=(unset,))
+            Fix(summary=say("Let it follow PyTorch's CUDA."), commands=(unset,))
             if override
             else Fix(
-                summary="Install the current release, which carries more CUDA versions.",
+                summary=say("Install the current release, which carries more CUDA versions."),
                 commands=(pip_install(machine, "--upgrade", "bitsandbytes"),),
                 effect="changes-env",
             ),

@@ -9,6 +9,7 @@ from envdoctor.errors import EnvdoctorError
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.finding import Fix
 from envdoctor.model.snapshot import Snapshot
+from envdoctor.model.speech import say
 from envdoctor.rules.registry import Found, found, rule
 from envdoctor.rules.wording import card, size
 
@@ -68,17 +69,42 @@ def _judged(machine: Snapshot, place: int, text: str) -> Iterator[Found]:
 def _finding(text: str, answered: Estimate, device: Device, evidence: tuple[str, ...]) -> Found:
     certain = answered.verdict == "out-of-memory"
     assert answered.free_bytes is not None
-    where = "host memory" if device.kind == "cpu" else device.name or "the GPU"
-    needed = f"{size(answered.device_bytes_low)} to {size(answered.device_bytes_high)}"
+    where = say("host memory") if device.kind == "cpu" else device.name or say("the GPU")
+    needed = say(
+        "{device_bytes_low} to {device_bytes_high}",
+        device_bytes_low=size(answered.device_bytes_low),
+        device_bytes_high=size(answered.device_bytes_high),
+    )
     most = answered.max_batch
-    largest = f"The largest batch that surely fits is {most}." if most else "Not even a batch of 1 surely fits."
-    title = f"{text} needs {needed}, and {where} has {size(answered.free_bytes)} free"
+    largest = (
+        say("The largest batch that surely fits is {most}.", most=most)
+        if most
+        else say("Not even a batch of 1 surely fits.")
+    )
+    title = say(
+        "{text} needs {needed}, and {where} has {free_bytes} free",
+        text=text,
+        needed=needed,
+        where=where,
+        free_bytes=size(answered.free_bytes),
+    )
     return found(
-        title if certain else f"{title}: it may not fit",
-        f"{size(answered.memory.allocated_bytes)} of it are tensors at their highest point. {largest}",
+        title if certain else say("{title}: it may not fit", title=title),
+        say(
+            "{allocated_bytes} of it are tensors at their highest point. {largest}",
+            allocated_bytes=size(answered.memory.allocated_bytes),
+            largest=largest,
+        ),
         evidence=evidence,
         fixes=tuple(
-            Fix(summary=f"{each.what}: {size(each.device_bytes)}, {size(each.saved_bytes)} less.")
+            Fix(
+                summary=say(
+                    "{what}: {device_bytes}, {saved_bytes} less.",
+                    what=each.what,
+                    device_bytes=size(each.device_bytes),
+                    saved_bytes=size(each.saved_bytes),
+                )
+            )
             for each in answered.changes[:_FIXES]
         ),
         severity=None if certain else "warning",

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.finding import Fix
 from envdoctor.model.snapshot import Snapshot
+from envdoctor.model.speech import say
 from envdoctor.rules.driver import on_bare_linux
 from envdoctor.rules.registry import Found, found, rule
 from envdoctor.rules.remedies import set_variable
@@ -45,21 +46,27 @@ def mig_instance_named_wrongly(machine: Snapshot, facts: Knowledge) -> Iterator[
     known = [uuid for _, gpu in cards for uuid in gpu.mig_uuids or ()]
     unknown = [entry for entry in named if known and not entry.startswith("MIG-GPU-") and entry not in known]
     if len(named) > 1:
-        title = f"{_VISIBLE} names {len(named)} MIG instances, and a CUDA program uses one"
+        title = say(
+            "{visible} names {named_count} MIG instances, and a CUDA program uses one",
+            visible=_VISIBLE,
+            named_count=len(named),
+        )
     elif unknown:
-        title = f"{_VISIBLE} names {unknown[0]}, and there is no such MIG instance"
+        title = say(
+            "{visible} names {unknown}, and there is no such MIG instance", visible=_VISIBLE, unknown=unknown[0]
+        )
     else:
         return
     fixes = tuple(
-        Fix(summary="Name one instance.", commands=(("nvidia-smi", "-L"), set_variable(machine, _VISIBLE, uuid)))
+        Fix(summary=say("Name one instance."), commands=(("nvidia-smi", "-L"), set_variable(machine, _VISIBLE, uuid)))
         for uuid in known[:1]
     )
     yield found(
         title,
-        "Several entries do not make several GPUs: a process sees one instance at the most.",
+        say("Several entries do not make several GPUs: a process sees one instance at the most."),
         evidence=(f"variables.{_VISIBLE}", *(f"gpus[{place}].mig.instances" for place, _ in cards)),
         severity="error" if unknown and len(unknown) == len(named) else None,
-        fixes=fixes or (Fix(summary="Name one instance of this list.", commands=(("nvidia-smi", "-L"),)),),
+        fixes=fixes or (Fix(summary=say("Name one instance of this list."), commands=(("nvidia-smi", "-L"),)),),
     )
 
 
@@ -90,13 +97,15 @@ def laptop_gpu_is_off(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     if not seen and not (driver and driver.module_on_disk):
         return
     yield found(
-        "This laptop is set to its integrated graphics, so the NVIDIA GPU is off",
-        "The setting survives restarts. “On-demand” leaves the display to the integrated graphics and the "
-        "NVIDIA GPU to programs that ask for it.",
+        say("This laptop is set to its integrated graphics, so the NVIDIA GPU is off"),
+        say(
+            "The setting survives restarts. “On-demand” leaves the display to the integrated graphics and the "
+            "NVIDIA GPU to programs that ask for it."
+        ),
         evidence=("system.graphics_mode", *(f"gpus[{place}].bound_driver" for place in seen)),
         fixes=(
             Fix(
-                summary="Switch to on-demand, then restart.",
+                summary=say("Switch to on-demand, then restart."),
                 commands=(("sudo", "prime-select", "on-demand"), ("sudo", "reboot")),
                 effect="needs-reboot",
             ),
@@ -125,12 +134,12 @@ def numbering_differs(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     if len(models) < 2 or machine.variable("CUDA_DEVICE_ORDER") == "PCI_BUS_ID":
         return
     yield found(
-        f"CUDA may number {listed(name or '' for name in models)} differently from nvidia-smi",
-        "CUDA puts the fastest card first, nvidia-smi goes by the place on the bus.",
+        say("CUDA may number {models} differently from nvidia-smi", models=listed(name or "" for name in models)),
+        say("CUDA puts the fastest card first, nvidia-smi goes by the place on the bus."),
         evidence=tuple(f"gpus[{place}].name" for place, _ in listed_cards),
         fixes=(
             Fix(
-                summary="Let CUDA use the order of nvidia-smi.",
+                summary=say("Let CUDA use the order of nvidia-smi."),
                 commands=(set_variable(machine, "CUDA_DEVICE_ORDER", "PCI_BUS_ID"),),
             ),
         ),
@@ -161,13 +170,17 @@ def process_far_from_gpu(machine: Snapshot, facts: Knowledge) -> Iterator[Found]
             continue
         node = gpu.numa_node
         yield found(
-            f"{sentence(card(gpu))} belongs to NUMA node {node}, and this process may use node "
-            f"{listed(str(each) for each in allowed)} only",
-            "Data for the card crosses the link between the processors, which costs some speed.",
+            say(
+                "{card} belongs to NUMA node {node}, and this process may use node {allowed} only",
+                card=sentence(card(gpu)),
+                node=node,
+                allowed=listed(str(each) for each in allowed),
+            ),
+            say("Data for the card crosses the link between the processors, which costs some speed."),
             evidence=(f"gpus[{place}].numa_node", "cpu.numa_nodes"),
             fixes=(
                 Fix(
-                    summary="Start the program on the card's side.",
+                    summary=say("Start the program on the card's side."),
                     commands=(("numactl", f"--cpunodebind={node}", f"--membind={node}", "python", "train.py"),),
                 ),
             ),

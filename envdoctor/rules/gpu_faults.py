@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.finding import Fix
 from envdoctor.model.snapshot import Gpu, GpuHealth, Snapshot
+from envdoctor.model.speech import message, say
 from envdoctor.rules.registry import Found, found, rule
 from envdoctor.rules.remedies import Command
 from envdoctor.rules.wording import card, listed, sentence
@@ -16,27 +17,27 @@ _RECOVERY = "https://docs.nvidia.com/deploy/a100-gpu-mem-error-mgmt/error-recove
 _XIDS = "https://docs.nvidia.com/deploy/xid-errors/analyzing-xid-catalog.html"
 
 _ACTIONS = {
-    1: "a reset of the card",
-    2: "a restart of the machine",
-    3: "its jobs to be ended and its peer-to-peer links drained",
-    4: "its jobs to be ended and then a reset",
-    5: "the recovery of the IMEX domain",
+    1: message("a reset of the card"),
+    2: message("a restart of the machine"),
+    3: message("its jobs to be ended and its peer-to-peer links drained"),
+    4: message("its jobs to be ended and then a reset"),
+    5: message("the recovery of the IMEX domain"),
 }
 # Events that speak of the card, its link or its driver, and those that are mostly a program's own fault.
 _HARDWARE = {
-    48: "memory error that could not be corrected",
-    63: "memory page or row retired",
-    64: "memory page or row could not be retired",
-    74: "NVLink error",
-    79: "card fell off the bus",
-    92: "many corrected memory errors",
-    94: "memory error that was contained",
-    95: "memory error that was not contained",
-    119: "the card's own processor (GSP) gave no answer",
-    120: "the card's own processor (GSP) stopped",
-    140: "memory error that could not be recovered",
-    143: "the card could not be set up",
-    154: "the card needs a recovery",
+    48: message("memory error that could not be corrected"),
+    63: message("memory page or row retired"),
+    64: message("memory page or row could not be retired"),
+    74: message("NVLink error"),
+    79: message("card fell off the bus"),
+    92: message("many corrected memory errors"),
+    94: message("memory error that was contained"),
+    95: message("memory error that was not contained"),
+    119: message("the card's own processor (GSP) gave no answer"),
+    120: message("the card's own processor (GSP) stopped"),
+    140: message("memory error that could not be recovered"),
+    143: message("the card could not be set up"),
+    154: message("the card needs a recovery"),
 }
 
 
@@ -52,7 +53,7 @@ def _reset(gpu: Gpu) -> Command:
 
 def _after_jobs(gpu: Gpu) -> Fix:
     return Fix(
-        summary="When no program uses the card: reset it, or restart the machine.",
+        summary=say("When no program uses the card: reset it, or restart the machine."),
         commands=(_reset(gpu),),
         effect="needs-root",
         page=_RECOVERY,
@@ -80,12 +81,14 @@ def recovery_is_pending(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
             continue
         restart = health.recovery == 2
         yield found(
-            f"{sentence(card(gpu))} waits for {_ACTIONS[health.recovery]}",
-            "The driver reports a fault that only this clears; what runs on the card before is not reliable.",
+            say("{card} waits for {actions}", card=sentence(card(gpu)), actions=_ACTIONS[health.recovery]),
+            say("The driver reports a fault that only this clears; what runs on the card before is not reliable."),
             evidence=(f"gpus[{place}].health.recovery",),
             fixes=(
                 Fix(
-                    summary="Restart the machine." if restart else "End the programs on this card, then reset it.",
+                    summary=say("Restart the machine.")
+                    if restart
+                    else say("End the programs on this card, then reset it."),
                     commands=(("sudo", "reboot"),) if restart else (_reset(gpu),),
                     effect="needs-reboot" if restart else "needs-root",
                     page=_RECOVERY,
@@ -114,14 +117,21 @@ def memory_errors_counted(machine: Snapshot, facts: Knowledge) -> Iterator[Found
         if not count and not health.pages_pending:
             continue
         reason = (
-            f"counts {count} memory error{'s' if count > 1 else ''} that could not be corrected"
+            say(
+                "counts {count} memory error{rest} that could not be corrected",
+                count=count,
+                rest="s" if count > 1 else "",
+            )
             if count
-            else "has memory pages that wait to be retired"
+            else say("has memory pages that wait to be retired")
         )
         yield found(
             f"{sentence(card(gpu))} {reason}",
-            "Results from that moment may be wrong. If it comes back after a reset, the card belongs to its vendor: "
-            "`dcgmi diag -r 3` tests it.",
+            say(
+                "Results from that moment may be wrong. If it comes back after a reset, the card belongs to its "
+                "vendor: "
+                "`dcgmi diag -r 3` tests it."
+            ),
             evidence=(f"gpus[{place}].health.{'ecc_uncorrected' if count else 'pages_pending'}",),
             fixes=(_after_jobs(gpu),),
         )
@@ -147,16 +157,16 @@ def rows_wait_for_reset(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     for place, gpu, health in _states(machine):
         if health.remap_failed:
             yield found(
-                f"{sentence(card(gpu))} could not replace a bad memory row: its spare rows are used up",
-                "Memory errors will come back. The vendor replaces cards in this state.",
+                say("{card} could not replace a bad memory row: its spare rows are used up", card=sentence(card(gpu))),
+                say("Memory errors will come back. The vendor replaces cards in this state."),
                 evidence=(f"gpus[{place}].health.remap_failed",),
                 severity="error",
-                fixes=(Fix(summary="Take the card out of service and contact its vendor.", page=_RECOVERY),),
+                fixes=(Fix(summary=say("Take the card out of service and contact its vendor."), page=_RECOVERY),),
             )
         elif health.remap_pending:
             yield found(
-                f"{sentence(card(gpu))} has a bad memory row that the next reset replaces",
-                "What runs now is not harmed; reset the card when it suits.",
+                say("{card} has a bad memory row that the next reset replaces", card=sentence(card(gpu))),
+                say("What runs now is not harmed; reset the card when it suits."),
                 evidence=(f"gpus[{place}].health.remap_pending",),
                 fixes=(_after_jobs(gpu),),
             )
@@ -185,13 +195,14 @@ def faults_in_the_log(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         return
     lost = any(each.code == 79 for each in severe)
     told = listed(
-        f"Xid {each.code} ({_HARDWARE[each.code]}) at {each.bus_id}" + (f", {each.count} times" * (each.count > 1))
+        say("Xid {code} ({hardware}) at {bus_id}", code=each.code, hardware=_HARDWARE[each.code], bus_id=each.bus_id)
+        + (say(", {count} times", count=each.count) * (each.count > 1))
         for each in severe[:3]
     )
     yield found(
-        f"The kernel's log reports GPU faults since the start: {told}",
-        "These numbers point to the card, its memory, its link or its driver rather than to a program."
-        + (" Xid 79 is mostly power, heat or the slot." if lost else ""),
+        say("The kernel's log reports GPU faults since the start: {told}", told=told),
+        say("These numbers point to the card, its memory, its link or its driver rather than to a program.")
+        + (say(" Xid 79 is mostly power, heat or the slot.") if lost else ""),
         evidence=tuple(
             f"driver.xids[{place}].code"
             for place, each in enumerate((driver.xids if driver else None) or ())
@@ -199,8 +210,10 @@ def faults_in_the_log(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         ),
         fixes=(
             Fix(
-                summary="Look the numbers up; reset the card or restart the machine, and if they come back test the "
-                "hardware.",
+                summary=say(
+                    "Look the numbers up; reset the card or restart the machine, and if they come back test the "
+                    "hardware."
+                ),
                 page=_XIDS,
             ),
         ),

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.finding import Fix
 from envdoctor.model.snapshot import Gpu, GpuHealth, Snapshot
+from envdoctor.model.speech import say
 from envdoctor.rules.driver import on_bare_linux
 from envdoctor.rules.registry import Found, found, rule
 from envdoctor.rules.wording import card, sentence
@@ -52,15 +53,22 @@ def compute_mode_restricts(machine: Snapshot, facts: Knowledge) -> Iterator[Foun
         evidence = [f"gpus[{place}].health.compute_mode", *([f"gpus[{place}].processes"] if taken else [])]
         yield found(
             f"{sentence(card(gpu))} "
-            + ("is closed to all CUDA programs" if closed else "serves one program at a time, and one uses it already"),
-            "Its compute mode says so, which an administrator has set. A further program is told that the devices are "
-            "busy or unavailable.",
+            + (
+                say("is closed to all CUDA programs")
+                if closed
+                else say("serves one program at a time, and one uses it already")
+            ),
+            say(
+                "Its compute mode says so, which an administrator has set. A further program is told that the devices "
+                "are "
+                "busy or unavailable."
+            ),
             evidence=tuple(evidence),
             certainty="certain" if closed else None,
             severity="error" if closed else None,
             fixes=(
                 Fix(
-                    summary="Open the card to any number of programs; on a shared machine ask the administrator.",
+                    summary=say("Open the card to any number of programs; on a shared machine ask the administrator."),
                     commands=(("sudo", "nvidia-smi", *_at(gpu), "-c", "DEFAULT"),),
                     effect="needs-root",
                 ),
@@ -94,14 +102,23 @@ def link_is_narrow(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         if not now or not most or now * 2 >= most:
             continue
         yield found(
-            f"{sentence(card(gpu))} is connected with {now} of {most} PCI Express lanes",
-            "Copies to and from the card take that much longer. The slot, a riser or a bad contact are the usual "
-            "reasons.",
+            say(
+                "{card} is connected with {now} of {most} PCI Express lanes",
+                card=sentence(card(gpu)),
+                now=now,
+                most=most,
+            ),
+            say(
+                "Copies to and from the card take that much longer. The slot, a riser or a bad contact are the usual "
+                "reasons."
+            ),
             evidence=(f"gpus[{place}].health.link_width", f"gpus[{place}].health.link_width_max"),
             fixes=(
                 Fix(
-                    summary="Seat the card anew in the slot that is connected to the processor, without a riser, and "
-                    "look at the lane settings of the firmware."
+                    summary=say(
+                        "Seat the card anew in the slot that is connected to the processor, without a riser, and "
+                        "look at the lane settings of the firmware."
+                    )
                 ),
             ),
         )
@@ -125,18 +142,20 @@ def held_back_by_heat(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     for place, gpu, health in _states(machine):
         if not (health.held_back or 0) & _HEAT:
             continue
-        degrees = f" at {health.temperature} °C" if health.temperature is not None else ""
+        degrees = say(" at {temperature} °C", temperature=health.temperature) if health.temperature is not None else ""
         yield found(
-            f"{sentence(card(gpu))} lowers its clocks because of heat{degrees}",
-            "Its speed now depends on the cooling, not on the program.",
+            say("{card} lowers its clocks because of heat{degrees}", card=sentence(card(gpu)), degrees=degrees),
+            say("Its speed now depends on the cooling, not on the program."),
             evidence=(
                 f"gpus[{place}].health.held_back",
                 *((f"gpus[{place}].health.temperature",) if degrees else ()),
             ),
             fixes=(
                 Fix(
-                    summary="Clean fans and filters, give the card air (a free slot beside it), or let it take less "
-                    "power: `nvidia-smi -pl` sets its limit in watts."
+                    summary=say(
+                        "Clean fans and filters, give the card air (a free slot beside it), or let it take less "
+                        "power: `nvidia-smi -pl` sets its limit in watts."
+                    )
                 ),
             ),
         )
@@ -167,28 +186,38 @@ def held_back_by_power(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         braked = bool(reasons & _BRAKE) or (bool(reasons & _SLOWDOWN) and not reasons & _HEAT)
         if braked:
             yield found(
-                f"{sentence(card(gpu))} is braked by its power supply",
-                "The board signals that power does not keep up, and the clocks are cut.",
+                say("{card} is braked by its power supply", card=sentence(card(gpu))),
+                say("The board signals that power does not keep up, and the clocks are cut."),
                 evidence=(f"gpus[{place}].health.held_back",),
                 fixes=(
                     Fix(
-                        summary="Give each power connector of the card a cable of its own and check the supply's size; "
-                        "plug a laptop in."
+                        summary=say(
+                            "Give each power connector of the card a cable of its own and check the supply's size; "
+                            "plug a laptop in."
+                        )
                     ),
                 ),
             )
         elif lowered and limit and usual:
             yield found(
-                f"{sentence(card(gpu))} may take {limit:.0f} W; its default is {usual:.0f} W",
-                "Somebody lowered the limit, and the card keeps its clocks down for it. On a shared machine that may "
-                "be on purpose.",
+                say(
+                    "{card} may take {limit:.0f} W; its default is {usual:.0f} W",
+                    card=sentence(card(gpu)),
+                    limit=limit,
+                    usual=usual,
+                ),
+                say(
+                    "Somebody lowered the limit, and the card keeps its clocks down for it. On a shared machine that "
+                    "may "
+                    "be on purpose."
+                ),
                 evidence=(
                     f"gpus[{place}].health.power_limit_watts",
                     f"gpus[{place}].health.power_default_watts",
                 ),
                 fixes=(
                     Fix(
-                        summary="Set the default limit again.",
+                        summary=say("Set the default limit again."),
                         commands=(("sudo", "nvidia-smi", *_at(gpu), "-pl", f"{usual:.0f}"),),
                         effect="needs-root",
                     ),
@@ -223,12 +252,12 @@ def persistence_is_off(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     if not off or not on_bare_linux(machine):
         return
     yield found(
-        "Each GPU program pays for the driver's start, since nothing keeps it awake between programs",
-        "Persistence mode is off, no display uses the card and nvidia-persistenced does not run.",
+        say("Each GPU program pays for the driver's start, since nothing keeps it awake between programs"),
+        say("Persistence mode is off, no display uses the card and nvidia-persistenced does not run."),
         evidence=(*(f"gpus[{i}].health.persistence" for i in off), "driver.persistenced"),
         fixes=(
             Fix(
-                summary="Let the service keep the driver ready.",
+                summary=say("Let the service keep the driver ready."),
                 commands=(("sudo", "systemctl", "enable", "--now", "nvidia-persistenced"),),
                 effect="needs-root",
             ),

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.finding import Fix
 from envdoctor.model.snapshot import Gpu, Snapshot
+from envdoctor.model.speech import say
 from envdoctor.model.version import order
 from envdoctor.rules.registry import Found, found, rule
 from envdoctor.rules.remedies import Command, on_host
@@ -36,18 +37,21 @@ def no_gpu(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     """
     if _has_gpu(machine) or _hidden_elsewhere(machine):
         return
-    processor = (machine.cpu.model if machine.cpu else None) or "its processor"
+    processor = (machine.cpu.model if machine.cpu else None) or say("its processor")
     seen = [(place, gpu) for place, gpu in enumerate(machine.gpus)]
     trace = "driver.module_loaded" if machine.driver else "driver"
     yield found(
-        f"There is no GPU for CUDA here; this machine computes on {processor}",
-        "That is fine for inference of small and medium models, for preparing data and for training small networks; "
-        "training large ones needs a GPU elsewhere."
-        + (f" {sentence(listed(card(gpu) for _, gpu in seen))} cannot run CUDA." if seen else ""),
+        say("There is no GPU for CUDA here; this machine computes on {processor}", processor=processor),
+        say(
+            "That is fine for inference of small and medium models, for preparing data and for training small "
+            "networks; "
+            "training large ones needs a GPU elsewhere."
+        )
+        + (say(" {seen} cannot run CUDA.", seen=sentence(listed(card(gpu) for _, gpu in seen))) if seen else ""),
         evidence=(*(tuple(f"gpus[{place}].vendor" for place, _ in seen) or ("gpus",)), trace),
         fixes=(
             Fix(
-                summary="Write an environment for the CPU, with the small CPU build of PyTorch.",
+                summary=say("Write an environment for the CPU, with the small CPU build of PyTorch."),
                 commands=(("envdoctor", "provision", "--cuda", "cpu"),),
             ),
         ),
@@ -104,11 +108,15 @@ def mig_without_instance(machine: Snapshot, facts: Knowledge) -> Iterator[Found]
         if gpu.vendor != "nvidia" or mig is None or not mig.enabled or mig.instances != 0:
             continue
         inside = machine.system is not None and machine.system.container is not None
-        pending = "" if mig.pending == mig.enabled else " Switching it off is already asked for and waits for a reset."
+        pending = (
+            "" if mig.pending == mig.enabled else say(" Switching it off is already asked for and waits for a reset.")
+        )
         yield found(
-            f"{sentence(card(gpu))} has MIG switched on, but no instance "
-            + ("is visible here" if inside else "exists"),
-            f"With MIG on, CUDA only uses instances of the card, so it reports no device.{pending}",
+            say("{card} has MIG switched on, but no instance ", card=sentence(card(gpu)))
+            + (say("is visible here") if inside else "exists"),
+            say(
+                "With MIG on, CUDA only uses instances of the card, so it reports no device.{pending}", pending=pending
+            ),
             evidence=(f"gpus[{place}].mig.enabled", f"gpus[{place}].mig.instances", f"gpus[{place}].mig.pending"),
             certainty="likely" if inside else None,
             fixes=_mig_ways(gpu, inside=inside),
@@ -120,19 +128,19 @@ def _mig_ways(gpu: Gpu, *, inside: bool) -> tuple[Fix, ...]:
     if inside:
         return (
             on_host(
-                "On the host: see which instances exist, and hand one to the container.",
+                say("On the host: see which instances exist, and hand one to the container."),
                 ("nvidia-smi", "-L"),
                 page="https://docs.nvidia.com/datacenter/tesla/mig-user-guide/",
             ),
         )
     return (
         Fix(
-            summary="Switch MIG off to use the whole card.",
+            summary=say("Switch MIG off to use the whole card."),
             commands=(("sudo", "nvidia-smi", *number, "-mig", "0"),),
             effect="needs-root",
         ),
         Fix(
-            summary="Or create instances: list the profiles, then create one (PROFILE is a number of that list).",
+            summary=say("Or create instances: list the profiles, then create one (PROFILE is a number of that list)."),
             commands=(
                 ("sudo", "nvidia-smi", "mig", *number, "-lgip"),
                 ("sudo", "nvidia-smi", "mig", *number, "-cgi", "PROFILE", "-C"),
@@ -172,14 +180,17 @@ def memory_is_taken(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         if gpu.mig is not None and gpu.mig.enabled:
             continue
         holders = listed(
-            f"process {each.pid}" + (f" ({size(each.memory_bytes)})" if each.memory_bytes else "")
+            say("process {pid}", pid=each.pid) + (f" ({size(each.memory_bytes)})" if each.memory_bytes else "")
             for each in gpu.processes or ()
         )
         yield found(
-            f"{sentence(card(gpu))} has {size(used)} of {size(total)} in use by "
-            + (holders or "processes that are not visible from here"),
-            "A new job gets only what is left. JAX and TensorFlow take most of the memory at their start, so a running "
-            "notebook explains a lot.",
+            say("{card} has {used} of {total} in use by ", card=sentence(card(gpu)), used=size(used), total=size(total))
+            + (holders or say("processes that are not visible from here")),
+            say(
+                "A new job gets only what is left. JAX and TensorFlow take most of the memory at their start, so a "
+                "running "
+                "notebook explains a lot."
+            ),
             evidence=(f"gpus[{place}].used_bytes", f"gpus[{place}].memory_bytes", f"gpus[{place}].processes"),
             fixes=_free_memory(machine),
         )
@@ -188,19 +199,23 @@ def memory_is_taken(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
 def _free_memory(machine: Snapshot) -> tuple[Fix, ...]:
     system = machine.system
     look: tuple[Command, ...] = (("nvidia-smi",),)
-    summary = "See which programs hold it, and end those that are no longer needed."
+    summary = say("See which programs hold it, and end those that are no longer needed.")
     if system and system.container:
         first = on_host(summary, *look)
     elif system and (system.wsl or system.os == "windows"):
-        first = Fix(summary=f"{summary} Programs of Windows are in its Task Manager.", commands=look)
+        first = Fix(
+            summary=say("{summary} Programs of Windows are in its Task Manager.", summary=summary), commands=look
+        )
     else:
         nodes = tuple(f"/dev/nvidia{gpu.minor}" for gpu in machine.nvidia_gpus if gpu.minor is not None)
         first = Fix(summary=summary, commands=(*look, *((("sudo", "fuser", "-v", *nodes),) if nodes else ())))
     return (
         first,
         Fix(
-            summary="If it is a JAX or TensorFlow program: start it with XLA_PYTHON_CLIENT_PREALLOCATE=false or "
-            "TF_FORCE_GPU_ALLOW_GROWTH=true, so that it takes what it needs."
+            summary=say(
+                "If it is a JAX or TensorFlow program: start it with XLA_PYTHON_CLIENT_PREALLOCATE=false or "
+                "TF_FORCE_GPU_ALLOW_GROWTH=true, so that it takes what it needs."
+            )
         ),
     )
 
@@ -240,19 +255,25 @@ def processor_without_avx(machine: Snapshot, facts: Knowledge) -> Iterator[Found
         return
     hidden = (
         Fix(
-            summary="Set the CPU model of the virtual machine to host or host-passthrough; kvm64 and qemu64 hide AVX.",
+            summary=say(
+                "Set the CPU model of the virtual machine to host or host-passthrough; kvm64 and qemu64 hide AVX."
+            ),
             where="host",
         ),
     )
     yield found(
-        f"{cpu.model or 'The processor'} shows no AVX, which "
+        say("{model} shows no AVX, which ", model=cpu.model or "The processor")
         + listed(f"{package.name} {package.version}" for _, package in concerned)
         + (" needs" if len(concerned) == 1 else " need"),
-        "The official x86 packages are compiled for AVX; without it the import ends with “Illegal instruction” and no "
-        "traceback." + (" This is a virtual machine, which may hide what the processor has." if system.virtual else ""),
+        say(
+            "The official x86 packages are compiled for AVX; without it the import ends with “Illegal instruction” and "
+            "no "
+            "traceback."
+        )
+        + (say(" This is a virtual machine, which may hide what the processor has.") if system.virtual else ""),
         evidence=("cpu.features", *(f"pythons[0].packages[{place}].version" for place, _ in concerned)),
         fixes=(
             *(hidden if system.virtual else ()),
-            Fix(summary="Use a machine with AVX, or a build made without it: conda-forge's, or one from source."),
+            Fix(summary=say("Use a machine with AVX, or a build made without it: conda-forge's, or one from source.")),
         ),
     )

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from envdoctor.model.snapshot import Framework, Package, PythonEnv, Snapshot
+from envdoctor.model.speech import say
 from envdoctor.model.version import numbers, order, public, readable
 
 TORCH = "pythons[0].frameworks.torch"
@@ -131,7 +132,7 @@ def _broken(text: str, have: str | None, machine: Snapshot) -> str | None:
             return None
     except (InvalidRequirement, InvalidVersion, ValueError, KeyError):
         return None
-    return str(requirement.specifier) or "any version"
+    return str(requirement.specifier) or say("any version")
 
 
 def _environment(machine: Snapshot) -> dict[str, str] | None:

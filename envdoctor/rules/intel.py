@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.finding import Fix
 from envdoctor.model.snapshot import Snapshot
+from envdoctor.model.speech import say
 from envdoctor.rules.installed import TORCH, torch
 from envdoctor.rules.registry import Found, found, rule
 from envdoctor.rules.reinstall import from_index
@@ -40,10 +41,14 @@ def torch_is_not_for_intel(machine: Snapshot, facts: Knowledge) -> Iterator[Foun
         return
     place, gpu = arc[0]
     yield found(
-        f"{sentence(card(gpu))} stays idle: PyTorch {framework.version} is not a build for Intel GPUs",
-        "The builds for them are on PyTorch's index xpu.",
+        say(
+            "{card} stays idle: PyTorch {version} is not a build for Intel GPUs",
+            card=sentence(card(gpu)),
+            version=framework.version,
+        ),
+        say("The builds for them are on PyTorch's index xpu."),
         evidence=(f"gpus[{place}].pci_id", f"{TORCH}.version"),
-        fixes=(from_index(machine, "xpu", "Install the build for Intel GPUs."),),
+        fixes=(from_index(machine, "xpu", say("Install the build for Intel GPUs.")),),
     )
 
 
@@ -68,14 +73,17 @@ def no_access_to_render_node(machine: Snapshot, facts: Knowledge) -> Iterator[Fo
         return
     place, file = closed[0]
     yield found(
-        f"This account may not open {listed(each.path for _, each in closed)}, which PyTorch for Intel GPUs needs",
-        "It belongs to a group that this account is not in, or only from the next login on.",
+        say(
+            "This account may not open {closed}, which PyTorch for Intel GPUs needs",
+            closed=listed(each.path for _, each in closed),
+        ),
+        say("It belongs to a group that this account is not in, or only from the next login on."),
         evidence=tuple(f"devices[{place}].{field}" for field in ("path", "group", "refused")),
         fixes=(
             Fix(
-                summary="Log out and in again."
+                summary=say("Log out and in again.")
                 if file.member
-                else "Join the group render, then log out and in (USER is your account).",
+                else say("Join the group render, then log out and in (USER is your account)."),
                 commands=() if file.member else (("sudo", "usermod", "-a", "-G", "render", "USER"),),
                 effect="needs-root",
             ),

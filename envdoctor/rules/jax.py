@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.finding import Fix
 from envdoctor.model.snapshot import Package, PythonEnv, Snapshot
+from envdoctor.model.speech import say
 from envdoctor.model.version import at_least, cudnn_of_wheel, major, numbers, order, readable
 from envdoctor.rules.installed import version_of
 from envdoctor.rules.registry import Found, found, rule
@@ -37,7 +38,7 @@ def _extra(machine: Snapshot, facts: Knowledge) -> str:
 
 def _upgrade(machine: Snapshot, facts: Knowledge) -> Fix:
     return Fix(
-        summary="Let the extra move JAX and its plugin together.",
+        summary=say("Let the extra move JAX and its plugin together."),
         commands=(pip_install(machine, "--upgrade", _extra(machine, facts)),),
         effect="changes-env",
         page=_INSTALL,
@@ -74,8 +75,8 @@ def jax_without_plugin(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     if not machine.nvidia_gpus or framework.gpu_build is not False or machine.variable("JAX_PLATFORMS"):
         return
     yield found(
-        f"JAX {jax.version} has no GPU plugin here, so the GPU stays idle",
-        "jax and jaxlib alone compute on the processor.",
+        say("JAX {version} has no GPU plugin here, so the GPU stays idle", version=jax.version),
+        say("jax and jaxlib alone compute on the processor."),
         evidence=(version_of(python, jax), "pythons[0].frameworks.jax.gpu_build"),
         fixes=(_upgrade(machine, facts),),
     )
@@ -111,12 +112,16 @@ def plugin_of_other_version(machine: Snapshot, facts: Knowledge) -> Iterator[Fou
         if not other:
             continue
         yield found(
-            f"{listed(f'{each.name} {each.version}' for each in other)} and jaxlib {lib.version} do not go together",
-            "jaxlib ignores a plugin of another release and computes on the processor.",
+            say(
+                "{other} and jaxlib {version} do not go together",
+                other=listed(f"{each.name} {each.version}" for each in other),
+                version=lib.version,
+            ),
+            say("jaxlib ignores a plugin of another release and computes on the processor."),
             evidence=(version_of(python, lib), *(version_of(python, each) for each in other)),
             fixes=(
                 Fix(
-                    summary="Let the extra move all of them together.",
+                    summary=say("Let the extra move all of them together."),
                     commands=(pip_install(machine, "--upgrade", f"jax[{kind}]"),),
                     effect="changes-env",
                 ),
@@ -151,13 +156,13 @@ def jaxlib_does_not_fit(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     if not newer and broken is None:
         return
     yield found(
-        f"jaxlib {lib.version} does not fit jax {jax.version}"
-        + (": it is newer" if newer else f", which needs {broken.wanted}" if broken else ""),
-        "jax stops at its import.",
+        say("jaxlib {version} does not fit jax {jax_version}", version=lib.version, jax_version=jax.version)
+        + (say(": it is newer") if newer else say(", which needs {wanted}", wanted=broken.wanted) if broken else ""),
+        say("jax stops at its import."),
         evidence=(version_of(python, jax), version_of(python, lib)),
         fixes=(
             Fix(
-                summary="Upgrade both together.",
+                summary=say("Upgrade both together."),
                 commands=(pip_install(machine, "--upgrade", "jax", "jaxlib"),),
                 effect="changes-env",
             ),
@@ -194,9 +199,19 @@ def below_the_plugins_floor(machine: Snapshot, facts: Knowledge) -> Iterator[Fou
     old_driver = version is not None and not at_least(version, floor) and "/compat/" not in (driver.libcuda_path or "")
     if not old_gpu and not old_driver:
         return
-    reasons = [f"driver {floor} (here {version})"] * old_driver
+    reasons = [say("driver {floor} (here {version})", floor=floor, version=version)] * old_driver
     reasons += (
-        [f"compute capability {capability} (here {gpus[0].name}: {gpus[0].capability})"] * old_gpu if gpus else []
+        [
+            say(
+                "compute capability {capability} (here {name}: {gpus_capability})",
+                capability=capability,
+                name=gpus[0].name,
+                gpus_capability=gpus[0].capability,
+            )
+        ]
+        * old_gpu
+        if gpus
+        else []
     )
     older = kind == "cuda13" and (not old_gpu or any(at_least(each.capability, "5.2") for each in gpus))
     commands = (
@@ -204,8 +219,12 @@ def below_the_plugins_floor(machine: Snapshot, facts: Knowledge) -> Iterator[Fou
         pip_install(machine, "--upgrade", "jax[cuda12]"),
     )
     yield found(
-        f"The JAX plugin for {kind.upper().replace('CUDA', 'CUDA ')} needs {listed(reasons)}",
-        "Below that it stops at its start.",
+        say(
+            "The JAX plugin for {kind} needs {reasons}",
+            kind=kind.upper().replace("CUDA", "CUDA "),
+            reasons=listed(reasons),
+        ),
+        say("Below that it stops at its start."),
         evidence=(
             version_of(python, package),
             *(("driver.version",) if old_driver else ()),
@@ -213,9 +232,9 @@ def below_the_plugins_floor(machine: Snapshot, facts: Knowledge) -> Iterator[Fou
         ),
         slug=None if old_gpu else "driver-too-old",
         fixes=(
-            Fix(summary="Take the CUDA 12 plugin.", commands=commands, effect="changes-env", page=_INSTALL)
+            Fix(summary=say("Take the CUDA 12 plugin."), commands=commands, effect="changes-env", page=_INSTALL)
             if older
-            else Fix(summary="Update the driver, or use JAX on the processor.", page=_INSTALL),
+            else Fix(summary=say("Update the driver, or use JAX on the processor."), page=_INSTALL),
         ),
     )
 
@@ -248,16 +267,24 @@ def cudnn_too_old_for_jax(machine: Snapshot, facts: Knowledge) -> Iterator[Found
     if cudnn is None or version is None or (at_least(version, _CUDNN) and version != _BROKEN_CUDNN):
         return
     yield found(
-        f"JAX needs cuDNN {_CUDNN} or newer (not {_BROKEN_CUDNN}), and {cudnn.version} is installed",
-        "JAX refuses it at its start and uses the processor. Another framework here probably asked for that version.",
+        say(
+            "JAX needs cuDNN {cudnn} or newer (not {broken_cudnn}), and {version} is installed",
+            cudnn=_CUDNN,
+            broken_cudnn=_BROKEN_CUDNN,
+            version=cudnn.version,
+        ),
+        say(
+            "JAX refuses it at its start and uses the processor. Another framework here probably asked for that "
+            "version."
+        ),
         evidence=(version_of(python, cudnn), version_of(python, plugins[-1][1])),
         fixes=(
             Fix(
-                summary="Give JAX and the other framework an environment each.",
+                summary=say("Give JAX and the other framework an environment each."),
                 commands=(("envdoctor", "provision", "--framework", "jax"),),
             ),
             Fix(
-                summary="Or install a newer cuDNN, which the other framework was not tested with.",
+                summary=say("Or install a newer cuDNN, which the other framework was not tested with."),
                 commands=(pip_install(machine, f"{cudnn.name}>={_CUDNN},<10"),),
                 effect="changes-env",
             ),
@@ -286,13 +313,13 @@ def two_plugins(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     keep_old = _extra(machine, facts) == "jax[cuda12]"
     extra = "cuda13" if keep_old else "cuda12"
     yield found(
-        "The JAX plugins for CUDA 12 and CUDA 13 are both installed",
-        "JAX takes the one for CUDA 13 first; the other one only takes room"
-        + (", but this machine needs it." if keep_old else "."),
+        say("The JAX plugins for CUDA 12 and CUDA 13 are both installed"),
+        say("JAX takes the one for CUDA 13 first; the other one only takes room")
+        + (say(", but this machine needs it.") if keep_old else "."),
         evidence=tuple(version_of(python, package) for _, package in plugins),
         fixes=(
             Fix(
-                summary=f"Take out the one for CUDA {extra[-2:]}.",
+                summary=say("Take out the one for CUDA {extra}.", extra=extra[-2:]),
                 commands=(pip_uninstall(machine, f"jax-{extra}-plugin", f"jax-{extra}-pjrt"),),
                 effect="changes-env",
             ),
@@ -326,12 +353,14 @@ def cublas_damages_results(machine: Snapshot, facts: Knowledge) -> Iterator[Foun
     if order(cublas.version, "12.8") == -1 or at_least(cublas.version, "13.2"):
         return
     yield found(
-        f"cuBLAS {cublas.version} can damage results on the {touched[0].name} under JAX",
-        "JAX warns about cuBLAS 12.8 to 13.1 on these cards; programs with several streams are concerned.",
+        say(
+            "cuBLAS {version} can damage results on the {name} under JAX", version=cublas.version, name=touched[0].name
+        ),
+        say("JAX warns about cuBLAS 12.8 to 13.1 on these cards; programs with several streams are concerned."),
         evidence=(version_of(python, cublas), touched[0].evidence),
         fixes=(
             Fix(
-                summary="Install the repaired release.",
+                summary=say("Install the repaired release."),
                 commands=(pip_install(machine, "nvidia-cublas>=13.2"),),
                 effect="changes-env",
             ),

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.finding import Fix
 from envdoctor.model.snapshot import Snapshot
+from envdoctor.model.speech import say
 from envdoctor.model.version import minor, readable
 from envdoctor.rules.installed import TORCH, torch
 from envdoctor.rules.registry import Found, found, rule
@@ -40,13 +41,20 @@ def wheel_is_for_servers(machine: Snapshot, facts: Knowledge) -> Iterator[Found]
     if own or any(each in ("sm_53", "sm_62", "sm_72", "sm_87") for each in framework.archs or ()):
         return
     yield found(
-        f"PyTorch {framework.version} is not made for JetPack {system.jetpack}, which this {system.jetson} runs",
-        "A Jetson's CUDA belongs to JetPack, and wheels for ARM servers do not work with it.",
+        say(
+            "PyTorch {version} is not made for JetPack {jetpack}, which this {jetson} runs",
+            version=framework.version,
+            jetpack=system.jetpack,
+            jetson=system.jetson,
+        ),
+        say("A Jetson's CUDA belongs to JetPack, and wheels for ARM servers do not work with it."),
         evidence=("system.jetson", "system.jetpack", f"{TORCH}.version"),
         fixes=(
             Fix(
-                summary="Install the wheel that NVIDIA or the Jetson AI Lab builds for this JetPack, or use NVIDIA's "
-                "l4t containers.",
+                summary=say(
+                    "Install the wheel that NVIDIA or the Jetson AI Lab builds for this JetPack, or use NVIDIA's "
+                    "l4t containers."
+                ),
                 page=_FORUM,
             ),
         ),
@@ -76,12 +84,17 @@ def python_has_no_jetson_wheel(machine: Snapshot, facts: Knowledge) -> Iterator[
     if wanted is None or minor(python.version) == wanted:
         return
     yield found(
-        f"The wheels for JetPack {system.jetpack} are made for Python {wanted}, and this is {minor(python.version)}",
-        "pip finds none of them for another Python.",
+        say(
+            "The wheels for JetPack {jetpack} are made for Python {wanted}, and this is {version}",
+            jetpack=system.jetpack,
+            wanted=wanted,
+            version=minor(python.version),
+        ),
+        say("pip finds none of them for another Python."),
         evidence=("system.jetpack", "pythons[0].version"),
         fixes=(
             Fix(
-                summary="Make the environment with the system's own Python.",
+                summary=say("Make the environment with the system's own Python."),
                 commands=(("/usr/bin/python3", "-m", "venv", ".venv"),),
             ),
         ),

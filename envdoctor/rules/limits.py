@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.finding import Fix
 from envdoctor.model.snapshot import Snapshot
+from envdoctor.model.speech import say
 from envdoctor.rules.registry import Found, found, rule
 from envdoctor.rules.remedies import on_host, set_variable
 from envdoctor.rules.wording import listed, size
@@ -37,16 +38,23 @@ def kernel_ended_processes(machine: Snapshot, facts: Knowledge) -> Iterator[Foun
     if memory is None or not memory.oom_kills:
         return
     inside = machine.system is not None and machine.system.container is not None
-    since = "this container" if inside else "the machine"
+    since = say("this container") if inside else say("the machine")
     count = memory.oom_kills
     yield found(
-        f"The kernel has ended {count} process{'es' if count > 1 else ''} for lack of memory since {since} started",
-        "Programs that stopped with “Killed” and no traceback were among them.",
+        say(
+            "The kernel has ended {count} process{rest} for lack of memory since {since} started",
+            count=count,
+            rest="es" if count > 1 else "",
+            since=since,
+        ),
+        say("Programs that stopped with “Killed” and no traceback were among them."),
         evidence=("memory.oom_kills", "memory.limit_bytes" if memory.limit_bytes else "memory.total_bytes"),
         fixes=(
-            on_host("Raise the container's memory limit, or let the program take less: smaller batches, fewer workers.")
+            on_host(
+                say("Raise the container's memory limit, or let the program take less: smaller batches, fewer workers.")
+            )
             if memory.limit_bytes
-            else Fix(summary="Let the program take less (smaller batches, fewer workers), or add memory or swap."),
+            else Fix(summary=say("Let the program take less (smaller batches, fewer workers), or add memory or swap.")),
         ),
     )
 
@@ -81,18 +89,20 @@ def limits_are_low(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         few.append("memory.limits.processes")
     if not few:
         return
-    told = [f"open {limits.open_files} files"] * ("memory.limits.open_files" in few)
-    told += [f"start {limits.processes} processes and threads"] * ("memory.limits.processes" in few)
+    told = [say("open {open_files} files", open_files=limits.open_files)] * ("memory.limits.open_files" in few)
+    told += [say("start {processes} processes and threads", processes=limits.processes)] * (
+        "memory.limits.processes" in few
+    )
     kind = system.container.kind if system and system.container else None
     run = ("--ulimit", "nofile=65536:65536", "--pids-limit", "-1", "IMAGE")
     yield found(
-        f"A process here may only {listed(told)}",
-        "Data loaders with several workers reach that soon.",
+        say("A process here may only {told}", told=listed(told)),
+        say("Data loaders with several workers reach that soon."),
         evidence=tuple(few),
         fixes=(
-            on_host("Start the container with higher limits (IMAGE is yours).", (kind, "run", *run))
+            on_host(say("Start the container with higher limits (IMAGE is yours)."), (kind, "run", *run))
             if kind in ("docker", "podman")
-            else Fix(summary="Raise the limit of files in this shell.", commands=(("ulimit", "-n", "65536"),)),
+            else Fix(summary=say("Raise the limit of files in this shell."), commands=(("ulimit", "-n", "65536"),)),
         ),
     )
 
@@ -127,10 +137,16 @@ def compiling_takes_much_memory(machine: Snapshot, facts: Knowledge) -> Iterator
     if jobs >= cpu.logical:
         return
     yield found(
-        f"Compiling flash-attn with {cpu.logical} jobs takes more than {size(memory.effective_bytes)} of memory",
-        "Each job takes several gigabytes. A wheel that fits needs no compiling.",
+        say(
+            "Compiling flash-attn with {logical} jobs takes more than {effective_bytes} of memory",
+            logical=cpu.logical,
+            effective_bytes=size(memory.effective_bytes),
+        ),
+        say("Each job takes several gigabytes. A wheel that fits needs no compiling."),
         evidence=("memory.total_bytes", "cpu.logical"),
-        fixes=(Fix(summary="Let fewer jobs run at once.", commands=(set_variable(machine, "MAX_JOBS", str(jobs)),)),),
+        fixes=(
+            Fix(summary=say("Let fewer jobs run at once."), commands=(set_variable(machine, "MAX_JOBS", str(jobs)),)),
+        ),
     )
 
 
@@ -157,15 +173,18 @@ def locked_memory_is_limited(machine: Snapshot, facts: Knowledge) -> Iterator[Fo
         return
     kind = system.container.kind if system and system.container else None
     yield found(
-        f"InfiniBand is here, and a process may lock {size(memory.limits.locked_bytes)} of memory only",
-        "NCCL cannot register its buffers with the network card.",
+        say(
+            "InfiniBand is here, and a process may lock {locked_bytes} of memory only",
+            locked_bytes=size(memory.limits.locked_bytes),
+        ),
+        say("NCCL cannot register its buffers with the network card."),
         evidence=("memory.limits.locked_bytes", f"devices[{rdma[0]}].path"),
         fixes=(
             on_host(
-                "Start the container without that limit (IMAGE is yours).",
+                say("Start the container without that limit (IMAGE is yours)."),
                 (kind, "run", "--ulimit", "memlock=-1", "--ulimit", "stack=67108864", "IMAGE"),
             )
             if kind in ("docker", "podman")
-            else Fix(summary="Set memlock to unlimited in /etc/security/limits.d, then log in again."),
+            else Fix(summary=say("Set memlock to unlimited in /etc/security/limits.d, then log in again.")),
         ),
     )

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.finding import Fix
 from envdoctor.model.snapshot import Snapshot
+from envdoctor.model.speech import say
 from envdoctor.model.version import order, readable
 from envdoctor.rules.installed import TORCH, torch
 from envdoctor.rules.registry import Found, found, rule
@@ -42,10 +43,15 @@ def macos_too_old_for_metal(machine: Snapshot, facts: Knowledge) -> Iterator[Fou
     if order(version, floor) != -1:
         return
     yield found(
-        f"PyTorch {framework.version} uses Apple's GPU on macOS {floor} and newer, and this is {version}",
-        "It computes on the processor here.",
+        say(
+            "PyTorch {version} uses Apple's GPU on macOS {floor} and newer, and this is {version2}",
+            version=framework.version,
+            floor=floor,
+            version2=version,
+        ),
+        say("It computes on the processor here."),
         evidence=("system.distribution_version", f"{TORCH}.version"),
-        fixes=(Fix(summary="Update macOS."),),
+        fixes=(Fix(summary=say("Update macOS.")),),
     )
 
 
@@ -69,12 +75,12 @@ def python_is_for_intel(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     if system is None or system.os != "macos" or not system.translated:
         return
     yield found(
-        "This Python is made for Intel Macs and runs translated on an Apple chip",
-        "Packages for Intel Macs ended with PyTorch 2.2.2, and a translated program cannot use the GPU.",
+        say("This Python is made for Intel Macs and runs translated on an Apple chip"),
+        say("Packages for Intel Macs ended with PyTorch 2.2.2, and a translated program cannot use the GPU."),
         evidence=("system.translated", "system.machine"),
         fixes=(
             Fix(
-                summary="Install a Python for arm64, and make a new environment with it.",
+                summary=say("Install a Python for arm64, and make a new environment with it."),
                 commands=(("arch", "-arm64", "/opt/homebrew/bin/brew", "install", "python@3.12"),),
             ),
         ),
@@ -100,12 +106,12 @@ def intel_mac_ends_at_2_2(machine: Snapshot, facts: Knowledge) -> Iterator[Found
     if system is None or system.os != "macos" or system.machine != "x86_64" or torch(machine) is not None:
         return
     yield found(
-        "PyTorch for Intel Macs ended with 2.2.2",
-        "Later releases are made for Apple chips only.",
+        say("PyTorch for Intel Macs ended with 2.2.2"),
+        say("Later releases are made for Apple chips only."),
         evidence=("system.machine",),
         fixes=(
             Fix(
-                summary="Install the last one, with the NumPy it was made for (Python 3.8 to 3.12).",
+                summary=say("Install the last one, with the NumPy it was made for (Python 3.8 to 3.12)."),
                 commands=(pip_install(machine, "torch==2.2.2", "numpy<2"),),
                 effect="changes-env",
             ),
@@ -139,7 +145,10 @@ def framework_has_no_gpu_on_macos(machine: Snapshot, facts: Knowledge) -> Iterat
     if not there:
         return
     yield found(
-        f"On macOS, {listed({'tensorflow': 'TensorFlow', 'jax': 'JAX'}[name] for name in there)} uses no GPU",
-        "PyTorch (device mps) and MLX use Apple's GPU.",
+        say(
+            "On macOS, {there} uses no GPU",
+            there=listed({"tensorflow": "TensorFlow", "jax": "JAX"}[name] for name in there),
+        ),
+        say("PyTorch (device mps) and MLX use Apple's GPU."),
         evidence=("system.os", *(f"pythons[0].frameworks.{name}.version" for name in there)),
     )

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.finding import Fix
 from envdoctor.model.snapshot import Gpu, Snapshot
+from envdoctor.model.speech import say
 from envdoctor.rules.registry import Found, found, rule
 from envdoctor.rules.wording import card, size
 
@@ -53,14 +54,24 @@ def little_memory_beside_gpu(machine: Snapshot, facts: Knowledge) -> Iterator[Fo
     below = have < gpu.memory_bytes * _SHORT
     limited = memory.limit_bytes is not None and memory.limit_bytes < memory.total_bytes
     yield found(
-        f"{size(have)} of host memory stand beside the {size(gpu.memory_bytes)} of the {card(gpu)}",
-        "Checkpoints and pinned buffers pass through host memory, so large models are limited by it before the GPU is. "
-        "Twice the GPU's memory is comfortable; inference from safetensors needs far less.",
+        say(
+            "{have} of host memory stand beside the {memory_bytes} of the {card}",
+            have=size(have),
+            memory_bytes=size(gpu.memory_bytes),
+            card=card(gpu),
+        ),
+        say(
+            "Checkpoints and pinned buffers pass through host memory, so large models are limited by it before the GPU "
+            "is. "
+            "Twice the GPU's memory is comfortable; inference from safetensors needs far less."
+        ),
         evidence=("memory.limit_bytes" if limited else "memory.total_bytes", f"gpus[{place}].memory_bytes"),
         fixes=(
             Fix(
-                summary="Load weights from safetensors straight to the GPU (low_cpu_mem_usage, device_map), or add "
-                + ("memory to this container's limit." if limited else "memory or swap.")
+                summary=say(
+                    "Load weights from safetensors straight to the GPU (low_cpu_mem_usage, device_map), or add "
+                )
+                + (say("memory to this container's limit.") if limited else say("memory or swap."))
             ),
         ),
         severity="warning" if below else None,
@@ -93,8 +104,12 @@ def no_swap_and_little_free(machine: Snapshot, facts: Knowledge) -> Iterator[Fou
     if memory.available_bytes >= _LITTLE or memory.limit_bytes is not None or (system and system.container):
         return
     yield found(
-        f"There is no swap, and {size(memory.available_bytes)} of {size(memory.total_bytes)} memory is available",
-        "Without swap a short peak, such as loading a checkpoint, ends the process at once.",
+        say(
+            "There is no swap, and {available_bytes} of {total_bytes} memory is available",
+            available_bytes=size(memory.available_bytes),
+            total_bytes=size(memory.total_bytes),
+        ),
+        say("Without swap a short peak, such as loading a checkpoint, ends the process at once."),
         evidence=("memory.swap_bytes", "memory.available_bytes"),
         fixes=(_add_swap(machine),),
     )
@@ -109,15 +124,15 @@ def _add_swap(machine: Snapshot) -> Fix:
     system = machine.system
     if system and system.wsl:
         return Fix(
-            summary="In Windows, set swap=8GB under [wsl2] in .wslconfig in your user folder, then restart WSL.",
+            summary=say("In Windows, set swap=8GB under [wsl2] in .wslconfig in your user folder, then restart WSL."),
             commands=(("wsl", "--shutdown"),),
             where="windows",
             page="https://learn.microsoft.com/windows/wsl/wsl-config",
         )
     if system is None or system.os != "linux":
-        return Fix(summary="Add a few gigabytes of swap.")
+        return Fix(summary=say("Add a few gigabytes of swap."))
     return Fix(
-        summary="Add 8 GiB of swap in a file, until the next restart.",
+        summary=say("Add 8 GiB of swap in a file, until the next restart."),
         commands=(
             ("sudo", "fallocate", "-l", "8G", "/swapfile"),
             ("sudo", "chmod", "600", "/swapfile"),

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.finding import Fix
 from envdoctor.model.snapshot import Setting, Snapshot
+from envdoctor.model.speech import say
 from envdoctor.rules.registry import Found, found, rule
 from envdoctor.rules.remedies import unset_variable
 from envdoctor.rules.wording import listed
@@ -56,13 +57,16 @@ def indexes_are_mixed(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     if in_extra == in_main:
         return
     yield found(
-        f"pip mixes PyTorch's index with another one (extra-index-url in {extra[1].source})",
-        "It takes the newest version of both, which need not be the build for your CUDA.",
+        say("pip mixes PyTorch's index with another one (extra-index-url in {source})", source=extra[1].source),
+        say("It takes the newest version of both, which need not be the build for your CUDA."),
         evidence=(f"pip.settings[{extra[0]}].value", f"pip.settings[{extra[0]}].source"),
         fixes=(
             Fix(
-                summary="Take the setting out, and name PyTorch's index when you install torch: --index-url "
-                f"https://{_PYTORCH}/whl/cu126.",
+                summary=say(
+                    "Take the setting out, and name PyTorch's index when you install torch: --index-url "
+                    "https://{pytorch}/whl/cu126.",
+                    pytorch=_PYTORCH,
+                ),
                 commands=(("python", "-m", "pip", "config", "unset", "global.extra-index-url"),),
             ),
         ),
@@ -93,10 +97,17 @@ def mirror_has_no_cuda_wheels(machine: Snapshot, facts: Knowledge) -> Iterator[F
     if not any(mirror in index[1].value for mirror in _MIRRORS) or (extra and "pytorch" in extra[1].value):
         return
     yield found(
-        f"pip installs from a mirror without CUDA builds of PyTorch ({index[1].source})",
-        "On Windows the package index has the CPU build only.",
+        say("pip installs from a mirror without CUDA builds of PyTorch ({source})", source=index[1].source),
+        say("On Windows the package index has the CPU build only."),
         evidence=(f"pip.settings[{index[0]}].value", "system.os"),
-        fixes=(Fix(summary=f"Name PyTorch's index when you install torch: --index-url https://{_PYTORCH}/whl/cu126."),),
+        fixes=(
+            Fix(
+                summary=say(
+                    "Name PyTorch's index when you install torch: --index-url https://{pytorch}/whl/cu126.",
+                    pytorch=_PYTORCH,
+                )
+            ),
+        ),
     )
 
 
@@ -121,12 +132,15 @@ def certificates_are_missing(machine: Snapshot, facts: Knowledge) -> Iterator[Fo
     if not wrong:
         return
     yield found(
-        f"There are no certificates where {listed(f'{each.name}={each.value}' for each in wrong)} looks for them",
-        "Downloads over HTTPS fail with a message about certificates, or about a path.",
+        say(
+            "There are no certificates where {wrong} looks for them",
+            wrong=listed(f"{each.name}={each.value}" for each in wrong),
+        ),
+        say("Downloads over HTTPS fail with a message about certificates, or about a path."),
         evidence=tuple(f"variables.{each.name}" for each in wrong),
         fixes=(
             Fix(
-                summary="Take it out, or let it name your company's certificates.",
+                summary=say("Take it out, or let it name your company's certificates."),
                 commands=tuple(unset_variable(machine, each.name) for each in wrong),
             ),
         ),
@@ -152,11 +166,14 @@ def hub_endpoint_is_no_address(machine: Snapshot, facts: Knowledge) -> Iterator[
     if not value or value.startswith(("http://", "https://")):
         return
     yield found(
-        f"HF_ENDPOINT={value} is not an address: it must begin with https://",
-        "Every download from the Hugging Face Hub fails.",
+        say("HF_ENDPOINT={value} is not an address: it must begin with https://", value=value),
+        say("Every download from the Hugging Face Hub fails."),
         evidence=("variables.HF_ENDPOINT",),
         fixes=(
-            Fix(summary="Take it out, or write the whole address.", commands=(unset_variable(machine, "HF_ENDPOINT"),)),
+            Fix(
+                summary=say("Take it out, or write the whole address."),
+                commands=(unset_variable(machine, "HF_ENDPOINT"),),
+            ),
         ),
     )
 
@@ -183,17 +200,17 @@ def pip_is_restricted(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     for place, each in enumerate(pip.settings):
         if each.name in ("constraint", "cert") and each.value in pip.missing:
             yield found(
-                f"pip's setting {each.name} names {each.value}, which does not exist",
-                f"Every installation fails. It is set in {each.source}.",
+                say("pip's setting {name} names {value}, which does not exist", name=each.name, value=each.value),
+                say("Every installation fails. It is set in {source}.", source=each.source),
                 evidence=(f"pip.settings[{place}].value", f"pip.settings[{place}].source"),
                 severity="error",
-                fixes=(Fix(summary="Take the setting out, or put the file back."),),
+                fixes=(Fix(summary=say("Take the setting out, or put the file back.")),),
             )
         elif each.name == "no-index" and each.value.lower() in ("1", "true", "yes", "on"):
             yield found(
-                f"pip is told not to use any index (no-index in {each.source})",
-                "It installs only from folders that find-links names.",
+                say("pip is told not to use any index (no-index in {source})", source=each.source),
+                say("It installs only from folders that find-links names."),
                 evidence=(f"pip.settings[{place}].value", f"pip.settings[{place}].source"),
                 severity="warning",
-                fixes=(Fix(summary="Take the setting out, where this machine has a network."),),
+                fixes=(Fix(summary=say("Take the setting out, where this machine has a network.")),),
             )

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.finding import Fix
 from envdoctor.model.snapshot import PythonEnv, Snapshot
+from envdoctor.model.speech import say
 from envdoctor.model.version import at_least, order, readable
 from envdoctor.rules.installed import TORCH, Unmet, by_conda, from_pytorch_channel, unmet, version_of
 from envdoctor.rules.registry import Found, found, rule
@@ -51,9 +52,15 @@ def numpy2_under_numpy1_build(machine: Snapshot, facts: Knowledge) -> Iterator[F
     if broken:
         names = [name for name, _ in broken]
         yield found(
-            f"NumPy {numpy.version} is installed beside {listed(names)}, compiled for NumPy 1",
-            "The binary interface changed in NumPy 2.0, so modules compiled before cannot use it. PyTorch prints "
-            '"_ARRAY_API not found" and every .numpy() fails; TensorFlow does not import.',
+            say(
+                "NumPy {version} is installed beside {names}, compiled for NumPy 1",
+                version=numpy.version,
+                names=listed(names),
+            ),
+            say(
+                "The binary interface changed in NumPy 2.0, so modules compiled before cannot use it. PyTorch prints "
+                '"_ARRAY_API not found" and every .numpy() fails; TensorFlow does not import.'
+            ),
             evidence=(version_of(python, numpy), *(path for _, path in broken)),
             fixes=(_older_numpy(machine), _newer_frameworks(machine, [path for _, path in broken])),
         )
@@ -67,11 +74,19 @@ def numpy2_under_numpy1_build(machine: Snapshot, facts: Knowledge) -> Iterator[F
     ]
     if asking:
         named = listed(f"{package.name} {package.version}" for package in asking[:3])
-        more = f" and {len(asking) - 3} more" if len(asking) > 3 else ""
+        more = say(" and {asking_count} more", asking_count=len(asking) - 3) if len(asking) > 3 else ""
         yield found(
-            f"NumPy {numpy.version} is installed, and {named}{more} asks for an older one",
-            "A package that was compiled for NumPy 1 does not work with NumPy 2. Whether this one was, its metadata "
-            "does not tell.",
+            say(
+                "NumPy {version} is installed, and {named}{more} asks for an older one",
+                version=numpy.version,
+                named=named,
+                more=more,
+            ),
+            say(
+                "A package that was compiled for NumPy 1 does not work with NumPy 2. Whether this one was, its "
+                "metadata "
+                "does not tell."
+            ),
             evidence=(
                 version_of(python, numpy),
                 *(version_of(python, package) for package in asking),
@@ -92,9 +107,11 @@ def _compiled_before(machine: Snapshot, python: PythonEnv, facts: Knowledge) -> 
         floor = _TORCH_WINDOWS if windows else _TORCH
         supports = (row.numpy2_windows if windows else row.numpy2) if row else at_least(torch.version, floor)
         if not supports:
-            found_old.append((f"PyTorch {torch.version}", f"{TORCH}.version"))
+            found_old.append((say("PyTorch {version}", version=torch.version), f"{TORCH}.version"))
     if tensorflow and order(tensorflow.version, _TENSORFLOW) == -1 and not by_conda(python, "tensorflow"):
-        found_old.append((f"TensorFlow {tensorflow.version}", "pythons[0].frameworks.tensorflow.version"))
+        found_old.append(
+            (say("TensorFlow {version}", version=tensorflow.version), "pythons[0].frameworks.tensorflow.version")
+        )
     return found_old
 
 
@@ -107,7 +124,7 @@ def _older_numpy(machine: Snapshot) -> Fix:
     conda = python is not None and by_conda(python, "numpy")
     install = ("conda", "install", "--prefix", python.prefix, "numpy<2") if python and conda else None
     return Fix(
-        summary="Install the last NumPy 1.",
+        summary=say("Install the last NumPy 1."),
         commands=(install or pip_install(machine, "numpy<2"),),
         effect="changes-env",
     )
@@ -116,6 +133,8 @@ def _older_numpy(machine: Snapshot) -> Fix:
 def _newer_frameworks(machine: Snapshot, paths: list[str]) -> Fix:
     names = ["PyTorch" if ".torch." in path else "TensorFlow" for path in paths]
     return Fix(
-        summary=f"Or move to a release of {listed(names)} that knows NumPy 2, in an environment of its own.",
+        summary=say(
+            "Or move to a release of {names} that knows NumPy 2, in an environment of its own.", names=listed(names)
+        ),
         commands=(("envdoctor", "provision"),) if "PyTorch" in names else (),
     )

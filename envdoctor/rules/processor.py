@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.finding import Fix
 from envdoctor.model.snapshot import Snapshot
+from envdoctor.model.speech import say
 from envdoctor.rules.registry import Found, found, rule
 from envdoctor.rules.remedies import set_variable
 from envdoctor.rules.wording import size
@@ -43,12 +44,14 @@ def quota_below_cores(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     if granted * 2 >= seen:
         return
     yield found(
-        f"This process sees {seen} processors and may use the time of {cpu.quota:g}",
-        "Math libraries start one thread for each processor they see, and the kernel then pauses all of them.",
+        say("This process sees {seen} processors and may use the time of {quota:g}", seen=seen, quota=cpu.quota),
+        say("Math libraries start one thread for each processor they see, and the kernel then pauses all of them."),
         evidence=("cpu.quota", "cpu.logical"),
         fixes=(
             Fix(
-                summary="Let the libraries start as many threads as the quota grants, and give a data loader one less.",
+                summary=say(
+                    "Let the libraries start as many threads as the quota grants, and give a data loader one less."
+                ),
                 commands=(
                     set_variable(machine, "OMP_NUM_THREADS", str(granted)),
                     set_variable(machine, "MKL_NUM_THREADS", str(granted)),
@@ -80,12 +83,16 @@ def huge_pages_lie_idle(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         return
     inside = machine.system is not None and machine.system.container is not None
     yield found(
-        f"{size(memory.reserved_huge_bytes)} of {size(memory.total_bytes)} memory is set aside for huge pages and idle",
-        "Programs cannot use it unless they ask for huge pages, which frameworks do not.",
+        say(
+            "{reserved_huge_bytes} of {total_bytes} memory is set aside for huge pages and idle",
+            reserved_huge_bytes=size(memory.reserved_huge_bytes),
+            total_bytes=size(memory.total_bytes),
+        ),
+        say("Programs cannot use it unless they ask for huge pages, which frameworks do not."),
         evidence=("memory.reserved_huge_bytes", "memory.total_bytes"),
         fixes=(
             Fix(
-                summary="Give it back, unless a database or a virtual machine here needs it.",
+                summary=say("Give it back, unless a database or a virtual machine here needs it."),
                 commands=(("sudo", "sysctl", "vm.nr_hugepages=0"),),
                 effect="needs-root",
                 where="host" if inside else "here",
@@ -117,10 +124,11 @@ def processor_without_avx2(machine: Snapshot, facts: Knowledge) -> Iterator[Foun
     if "avx" not in cpu.features or "avx2" in cpu.features or any(gpu.vendor != "intel" for gpu in machine.gpus):
         return
     yield found(
-        f"{cpu.model or 'The processor'} shows no AVX2, so computing on it is slow",
-        "Math libraries then take slower paths." + (" A virtual machine may hide it." if system.virtual else ""),
+        say("{model} shows no AVX2, so computing on it is slow", model=cpu.model or "The processor"),
+        say("Math libraries then take slower paths.")
+        + (say(" A virtual machine may hide it.") if system.virtual else ""),
         evidence=("cpu.features",),
-        fixes=(Fix(summary="Set the CPU model of the virtual machine to host or host-passthrough.", where="host"),)
+        fixes=(Fix(summary=say("Set the CPU model of the virtual machine to host or host-passthrough."), where="host"),)
         if system.virtual
         else (),
     )
@@ -149,13 +157,16 @@ def governor_keeps_clocks_low(machine: Snapshot, facts: Knowledge) -> Iterator[F
     if system and system.container:
         return
     yield found(
-        f"The processor stays at its lowest clock: governor powersave of {cpu.scaling_driver}",
-        "With this driver the governor does not follow the load.",
+        say(
+            "The processor stays at its lowest clock: governor powersave of {scaling_driver}",
+            scaling_driver=cpu.scaling_driver,
+        ),
+        say("With this driver the governor does not follow the load."),
         evidence=("cpu.governor", "cpu.scaling_driver"),
         severity="warning",
         fixes=(
             Fix(
-                summary="Let the clock follow the load.",
+                summary=say("Let the clock follow the load."),
                 commands=(("sudo", "cpupower", "frequency-set", "-g", "schedutil"),),
                 effect="needs-root",
             ),

@@ -10,6 +10,7 @@ from envdoctor.knowledge.tables import TorchRelease
 from envdoctor.knowledge.targets import target_of
 from envdoctor.model.finding import Fix
 from envdoctor.model.snapshot import PythonEnv, Snapshot
+from envdoctor.model.speech import say
 from envdoctor.model.version import compare, minor, order, readable, released
 from envdoctor.rules.installed import TORCH, by_conda, torch
 from envdoctor.rules.registry import Found, found, rule
@@ -48,8 +49,15 @@ def python_newer_than_wheels(machine: Snapshot, facts: Knowledge) -> Iterator[Fo
         if row is None or last is None or compare(version, last) <= 0:
             return
         yield found(
-            f"PyTorch {row.version} has no wheel for Python {version}; its last is for Python {last}",
-            "It was built from source here, or does not belong to this Python. Another pip cannot install it again.",
+            say(
+                "PyTorch {version} has no wheel for Python {version2}; its last is for Python {last}",
+                version=row.version,
+                version2=version,
+                last=last,
+            ),
+            say(
+                "It was built from source here, or does not belong to this Python. Another pip cannot install it again."
+            ),
             evidence=("pythons[0].version", f"{TORCH}.version"),
             fixes=(_other_python(machine, last),),
             certainty="likely",
@@ -62,8 +70,13 @@ def python_newer_than_wheels(machine: Snapshot, facts: Knowledge) -> Iterator[Fo
     if last is None or compare(version, last) <= 0:
         return
     yield found(
-        f"Python {version} has no PyTorch wheel yet; the newest, {newest.version}, goes up to Python {last}",
-        'pip answers "no matching distribution" for PyTorch, and most other compiled packages lag behind too.',
+        say(
+            "Python {version} has no PyTorch wheel yet; the newest, {newest_version}, goes up to Python {last}",
+            version=version,
+            newest_version=newest.version,
+            last=last,
+        ),
+        say('pip answers "no matching distribution" for PyTorch, and most other compiled packages lag behind too.'),
         evidence=("pythons[0].version",),
         fixes=(_other_python(machine, last),),
     )
@@ -102,11 +115,20 @@ def python_older_than_wheels(machine: Snapshot, facts: Knowledge) -> Iterator[Fo
     minors = list(dict.fromkeys(minor(row.version) for row in facts.torch_releases))
     if last and minors.index(minor(last.version)) < 2:
         return
-    taken = f"pip takes {last.version}" if last else "pip finds none that is known"
+    taken = say("pip takes {version}", version=last.version) if last else say("pip finds none that is known")
     yield found(
-        f"Python {version} is too old for current PyTorch: {taken}, and the newest is {newest.version}",
-        f"PyTorch {newest.version} needs Python {first} or newer. pip installs the last release that accepts this "
-        "Python without a word.",
+        say(
+            "Python {version} is too old for current PyTorch: {taken}, and the newest is {newest_version}",
+            version=version,
+            taken=taken,
+            newest_version=newest.version,
+        ),
+        say(
+            "PyTorch {version} needs Python {first} or newer. pip installs the last release that accepts this "
+            "Python without a word.",
+            version=newest.version,
+            first=first,
+        ),
         evidence=("pythons[0].version",),
         fixes=(_other_python(machine, wheel_pythons(newest, wish.os, wish.arch)[-1]),),
     )
@@ -144,9 +166,16 @@ def glibc_older_than_wheels(machine: Snapshot, facts: Knowledge) -> Iterator[Fou
         if need is None or order(glibc, need) != -1:
             return
         yield found(
-            f"PyTorch {framework.version} needs glibc {need}, and this system has {glibc}",
-            "The import stops at a version of GLIBC that is not found. glibc comes with the system and cannot be "
-            "replaced by a package.",
+            say(
+                "PyTorch {version} needs glibc {need}, and this system has {glibc}",
+                version=framework.version,
+                need=need,
+                glibc=glibc,
+            ),
+            say(
+                "The import stops at a version of GLIBC that is not found. glibc comes with the system and cannot be "
+                "replaced by a package."
+            ),
             evidence=("system.libc_version", f"{TORCH}.version"),
             fixes=_newer_system(machine, facts, glibc),
         )
@@ -158,8 +187,8 @@ def glibc_older_than_wheels(machine: Snapshot, facts: Knowledge) -> Iterator[Fou
     if need is None or order(glibc, need) != -1:
         return
     yield found(
-        f"Current PyTorch wheels need glibc {need}, and this system has {glibc}",
-        "pip passes over wheels that need a newer glibc and takes an old release without a word.",
+        say("Current PyTorch wheels need glibc {need}, and this system has {glibc}", need=need, glibc=glibc),
+        say("pip passes over wheels that need a newer glibc and takes an old release without a word."),
         evidence=("system.libc_version",),
         fixes=_newer_system(machine, facts, glibc),
         severity="warning",
@@ -188,12 +217,16 @@ def python_is_32bit(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         return
     windows = machine.system is not None and machine.system.os == "windows"
     yield found(
-        f"Python {python.version or ''} at {python.executable} is a 32-bit program".replace("  ", " "),
-        "PyTorch, TensorFlow and JAX publish 64-bit wheels only, and pip finds none of them for it.",
+        say(
+            "Python {version} at {executable} is a 32-bit program",
+            version=python.version or "",
+            executable=python.executable,
+        ).replace("  ", " "),
+        say("PyTorch, TensorFlow and JAX publish 64-bit wheels only, and pip finds none of them for it."),
         evidence=("pythons[0].bits", "pythons[0].executable"),
         fixes=(
             Fix(
-                summary="Install a 64-bit Python, and make a new environment with it.",
+                summary=say("Install a 64-bit Python, and make a new environment with it."),
                 commands=(("winget", "install", "Python.Python.3.12"),) if windows else (),
                 effect="changes-env",
             ),
@@ -219,7 +252,7 @@ def _other_python(machine: Snapshot, last: str) -> Fix:
         )
     else:
         commands = (("uv", "venv", "--python", number, ".venv"),)
-    return Fix(summary=f"Make a new environment with Python {number}.", commands=commands)
+    return Fix(summary=say("Make a new environment with Python {number}.", number=number), commands=commands)
 
 
 def _newer_system(machine: Snapshot, facts: Knowledge, glibc: str) -> tuple[Fix, ...]:
@@ -234,14 +267,14 @@ def _newer_system(machine: Snapshot, facts: Knowledge, glibc: str) -> tuple[Fix,
     )
     fixes = [
         Fix(
-            summary="Run in a container of a newer system, or update this one.",
+            summary=say("Run in a container of a newer system, or update this one."),
             commands=(("envdoctor", "provision", "--output", "environment"),),
         )
     ]
     if last:
         fixes.append(
             Fix(
-                summary=f"Or stay with PyTorch {last}, the last one for this glibc.",
+                summary=say("Or stay with PyTorch {last}, the last one for this glibc.", last=last),
                 commands=(pip_install(machine, f"torch=={last}"),),
                 effect="changes-env",
             )

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.finding import Fix
 from envdoctor.model.snapshot import Package, PythonEnv, Snapshot
+from envdoctor.model.speech import say
 from envdoctor.model.version import minor, readable
 from envdoctor.rules.installed import version_of
 from envdoctor.rules.registry import Found, found, rule
@@ -44,14 +45,21 @@ def pip_left_folders(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     if python is None or not python.leftovers:
         return
     yield found(
-        f"An interrupted pip left {listed(python.leftovers[:3])}"
-        + (f" and {len(python.leftovers) - 3} more" if len(python.leftovers) > 3 else "")
-        + " in the environment",
-        "Python ignores them; they take room, and pip warns about them.",
+        say("An interrupted pip left {leftovers}", leftovers=listed(python.leftovers[:3]))
+        + (
+            say(" and {leftovers_count} more", leftovers_count=len(python.leftovers) - 3)
+            if len(python.leftovers) > 3
+            else ""
+        )
+        + say(" in the environment"),
+        say("Python ignores them; they take room, and pip warns about them."),
         evidence=("pythons[0].leftovers",),
         fixes=(
             Fix(
-                summary=f"Close programs that use this Python, then delete them in {listed(python.site_dirs[:1])}.",
+                summary=say(
+                    "Close programs that use this Python, then delete them in {site_dirs}.",
+                    site_dirs=listed(python.site_dirs[:1]),
+                ),
                 effect="changes-env",
             ),
         ),
@@ -81,10 +89,15 @@ def record_is_missing(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         (pip_install(machine, "--ignore-installed", "--no-deps", f"{first.name}=={first.version}"),) if first else ()
     )
     yield found(
-        f"pip can neither upgrade nor take out {listed(python.without_record[:3])}: the list of files is gone",
-        "RECORD is missing in the package's metadata.",
+        say(
+            "pip can neither upgrade nor take out {without_record}: the list of files is gone",
+            without_record=listed(python.without_record[:3]),
+        ),
+        say("RECORD is missing in the package's metadata."),
         evidence=("pythons[0].without_record",),
-        fixes=(Fix(summary="Install it over itself, which writes the list.", commands=again, effect="changes-env"),),
+        fixes=(
+            Fix(summary=say("Install it over itself, which writes the list."), commands=again, effect="changes-env"),
+        ),
     )
 
 
@@ -112,13 +125,18 @@ def libraries_are_damaged(machine: Snapshot, facts: Knowledge) -> Iterator[Found
     count = len(python.damaged)
     names = [path.rpartition("/")[2] for path in python.damaged[:3]]
     yield found(
-        f"{count} librar{'y is' if count == 1 else 'ies are'} missing or cut short: {listed(names)}"
-        + (f" and {count - 3} more" if count > 3 else ""),
-        "The installation is incomplete, as after a full disk or an interrupted download.",
+        say(
+            "{count} librar{rest} missing or cut short: {names}",
+            count=count,
+            rest="y is" if count == 1 else "ies are",
+            names=listed(names),
+        )
+        + (say(" and {count} more", count=count - 3) if count > 3 else ""),
+        say("The installation is incomplete, as after a full disk or an interrupted download."),
         evidence=("pythons[0].damaged",),
         fixes=(
             Fix(
-                summary="Install the package again, without the cache.",
+                summary=say("Install the package again, without the cache."),
                 commands=(pip_install(machine, "--force-reinstall", "--no-cache-dir", "--no-deps", *again),)
                 if again
                 else (),
@@ -161,13 +179,16 @@ def user_packages_leak_in(machine: Snapshot, facts: Knowledge) -> Iterator[Found
     if not pairs:
         return
     yield found(
-        f"{listed(f'{a.name} {a.version}' for a, _ in pairs[:3])} in ~/.local hides "
-        f"{listed(b.version for _, b in pairs[:3])} of the environment",
-        "What `pip install --user` once installed is found first.",
+        say(
+            "{pairs} in ~/.local hides {pairs2} of the environment",
+            pairs=listed(f"{a.name} {a.version}" for a, _ in pairs[:3]),
+            pairs2=listed(b.version for _, b in pairs[:3]),
+        ),
+        say("What `pip install --user` once installed is found first."),
         evidence=tuple(version_of(python, each) for pair in pairs[:3] for each in pair),
         fixes=(
             Fix(
-                summary="Leave ~/.local out in this shell; then take those packages out of it for good.",
+                summary=say("Leave ~/.local out in this shell; then take those packages out of it for good."),
                 commands=(
                     set_variable(machine, "PYTHONNOUSERSITE", "1"),
                     pip_uninstall(machine, *dict.fromkeys(each.name for each, _ in pairs)),
@@ -198,12 +219,12 @@ def variables_redirect_imports(machine: Snapshot, facts: Knowledge) -> Iterator[
     python = machine.python
     if machine.variable("PYTHONHOME"):
         yield found(
-            f"PYTHONHOME={machine.variable('PYTHONHOME')} moves Python's own modules elsewhere",
-            "Every Python that is started here looks for its modules there, whatever environment is active.",
+            say("PYTHONHOME={variable} moves Python's own modules elsewhere", variable=machine.variable("PYTHONHOME")),
+            say("Every Python that is started here looks for its modules there, whatever environment is active."),
             evidence=("variables.PYTHONHOME",),
             severity="error",
             certainty="certain",
-            fixes=(Fix(summary="Take it out.", commands=(unset_variable(machine, "PYTHONHOME"),)),),
+            fixes=(Fix(summary=say("Take it out."), commands=(unset_variable(machine, "PYTHONHOME"),)),),
         )
     path = machine.variable("PYTHONPATH")
     if not path or python is None or not python.version or not readable(python.version):
@@ -215,15 +236,17 @@ def variables_redirect_imports(machine: Snapshot, facts: Knowledge) -> Iterator[
     if not foreign and not inside:
         return
     yield found(
-        f"PYTHONPATH names {foreign[0]}, the packages of another Python version"
+        say("PYTHONPATH names {foreign}, the packages of another Python version", foreign=foreign[0])
         if foreign
-        else f"PYTHONPATH brings {listed(f'{each.name} {each.version}' for each in inside[:3])} from outside of the "
-        "environment",
-        "It counts before the environment, so its modules are loaded instead.",
+        else say(
+            "PYTHONPATH brings {inside} from outside of the environment",
+            inside=listed(f"{each.name} {each.version}" for each in inside[:3]),
+        ),
+        say("It counts before the environment, so its modules are loaded instead."),
         evidence=("variables.PYTHONPATH", "pythons[0].version"),
         severity="error" if foreign else None,
         certainty="certain" if foreign else None,
-        fixes=(Fix(summary="Take it out.", commands=(unset_variable(machine, "PYTHONPATH"),)),),
+        fixes=(Fix(summary=say("Take it out."), commands=(unset_variable(machine, "PYTHONPATH"),)),),
     )
 
 
@@ -249,8 +272,12 @@ def local_file_hides_module(machine: Snapshot, facts: Knowledge) -> Iterator[Fou
     names = [path.rpartition("/")[2] for path in python.local_modules]
     module = names[0].removesuffix(".py")
     yield found(
-        f"{listed(names)} in this folder hides the installed module{'s' if len(names) > 1 else ''}",
-        f"A program that is started here gets it from `import {module}`.",
+        say(
+            "{names} in this folder hides the installed module{rest}",
+            names=listed(names),
+            rest="s" if len(names) > 1 else "",
+        ),
+        say("A program that is started here gets it from `import {module}`.", module=module),
         evidence=("pythons[0].local_modules",),
-        fixes=(Fix(summary="Give the file another name, and delete the folder __pycache__ beside it."),),
+        fixes=(Fix(summary=say("Give the file another name, and delete the folder __pycache__ beside it.")),),
     )

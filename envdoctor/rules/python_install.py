@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.finding import Fix
 from envdoctor.model.snapshot import Snapshot
+from envdoctor.model.speech import say
 from envdoctor.model.version import minor, order, readable
 from envdoctor.rules.installed import version_of
 from envdoctor.rules.registry import Found, found, rule
@@ -39,14 +40,16 @@ def musl_has_no_wheels(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     inside = system is not None and system.container is not None
     version = minor(python.version) if python.version and readable(python.version) else "3.12"
     yield found(
-        "No framework publishes wheels for musl, which this Python runs with",
-        "torch, jaxlib and TensorFlow exist for glibc only, so pip finds nothing for them here.",
+        say("No framework publishes wheels for musl, which this Python runs with"),
+        say("torch, jaxlib and TensorFlow exist for glibc only, so pip finds nothing for them here."),
         evidence=("pythons[0].libc", "pythons[0].executable"),
         fixes=(
             Fix(
-                summary=f"Build the image from python:{version}-slim (Debian) instead of an Alpine one."
+                summary=say(
+                    "Build the image from python:{version}-slim (Debian) instead of an Alpine one.", version=version
+                )
                 if inside
-                else "Use a container or a distribution with glibc.",
+                else say("Use a container or a distribution with glibc."),
                 where="host" if inside else "here",
             ),
         ),
@@ -76,12 +79,12 @@ def system_python_is_managed(machine: Snapshot, facts: Knowledge) -> Iterator[Fo
     if machine.variable("PIP_BREAK_SYSTEM_PACKAGES"):
         return
     yield found(
-        f"pip does not install into {python.prefix}, the Python of this system",
-        "The distribution keeps it for its own tools. Packages of your own go into an environment.",
+        say("pip does not install into {prefix}, the Python of this system", prefix=python.prefix),
+        say("The distribution keeps it for its own tools. Packages of your own go into an environment."),
         evidence=("pythons[0].externally_managed", "pythons[0].prefix"),
         fixes=(
             Fix(
-                summary="Make an environment and activate it.",
+                summary=say("Make an environment and activate it."),
                 commands=(("python3", "-m", "venv", ".venv"), (".", ".venv/bin/activate")),
             ),
         ),
@@ -111,13 +114,20 @@ def environment_lost_its_python(machine: Snapshot, facts: Knowledge) -> Iterator
     version = minor(python.version) if python.version and readable(python.version) else None
     again = ("uv", "venv", "--clear", *(("--python", version) if version else ()), python.prefix)
     yield found(
-        f"The environment {python.prefix} was made from the Python in {python.home_missing}, which is gone",
-        "Its packages are there, and nothing can start them. An environment is quickly made anew; keep a list of what "
-        "it holds.",
+        say(
+            "The environment {prefix} was made from the Python in {home_missing}, which is gone",
+            prefix=python.prefix,
+            home_missing=python.home_missing,
+        ),
+        say(
+            "Its packages are there, and nothing can start them. An environment is quickly made anew; keep a list of "
+            "what "
+            "it holds."
+        ),
         evidence=("pythons[0].home_missing", "pythons[0].prefix"),
         fixes=(
             Fix(
-                summary="Make the environment anew, then install its packages again.",
+                summary=say("Make the environment anew, then install its packages again."),
                 commands=(again,) if plain(python.prefix.replace("/", "")) else (),
                 effect="changes-env",
             ),
@@ -146,12 +156,12 @@ def pip_is_too_old(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     if python is None or pip is None or not readable(pip.version) or order(pip.version, "20.3") != -1:
         return
     yield found(
-        f"pip {pip.version} does not see current wheels: it takes 20.3 or newer",
-        "It does not understand their names, and takes old releases or sources instead.",
+        say("pip {version} does not see current wheels: it takes 20.3 or newer", version=pip.version),
+        say("It does not understand their names, and takes old releases or sources instead."),
         evidence=(version_of(python, pip),),
         fixes=(
             Fix(
-                summary="Upgrade pip.",
+                summary=say("Upgrade pip."),
                 commands=((python.executable, "-m", "pip", "install", "--upgrade", "pip"),),
                 effect="changes-env",
             ),
@@ -179,13 +189,17 @@ def python_without_global_lock(machine: Snapshot, facts: Knowledge) -> Iterator[
         return
     version = minor(python.version) if python.version and readable(python.version) else "3.13"
     yield found(
-        f"This Python {version} is a free-threaded build",
-        "It needs wheels of its own, which many packages do not have."
-        + (f" Installed here: {listed(each.name for each in python.frameworks)}." if python.frameworks else ""),
+        say("This Python {version} is a free-threaded build", version=version),
+        say("It needs wheels of its own, which many packages do not have.")
+        + (
+            say(" Installed here: {frameworks}.", frameworks=listed(each.name for each in python.frameworks))
+            if python.frameworks
+            else ""
+        ),
         evidence=("pythons[0].free_threaded", "pythons[0].executable"),
         fixes=(
             Fix(
-                summary="If something cannot be installed: make an environment with the normal build.",
+                summary=say("If something cannot be installed: make an environment with the normal build."),
                 commands=(("uv", "venv", "--python", version),),
             ),
         ),

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.finding import Certainty, Diagnosis, Finding, Fix, NotChecked, Severity
 from envdoctor.model.snapshot import Snapshot
+from envdoctor.model.speech import say
 from envdoctor.rules import FAMILIES
 from envdoctor.rules.relevance import concerns
 
@@ -125,7 +126,13 @@ def evaluate(machine: Snapshot, facts: Knowledge, only: frozenset[str] | None = 
     for each in asked:
         gap = next((gap for need in each.needs if (gap := machine.gap(need))), None)
         if gap:
-            skipped.append(NotChecked(id=each.id, rule=each.slug, because=f"{gap.fact} is unknown: {gap.detail}"))
+            skipped.append(
+                NotChecked(
+                    id=each.id,
+                    rule=each.slug,
+                    because=say("{fact} is unknown: {detail}", fact=gap.fact, detail=gap.detail),
+                )
+            )
             continue
         findings += [_finding(each, one, machine) for one in each.judge(machine, facts)]
     if only is not None:

@@ -13,6 +13,7 @@ from envdoctor.knowledge.targets import capability_of, target_of, usable
 from envdoctor.knowledge.wheels import best_wheel
 from envdoctor.model.finding import Fix
 from envdoctor.model.snapshot import Framework, Gpu, Snapshot
+from envdoctor.model.speech import say
 from envdoctor.model.stack import Target, TargetGpu
 from envdoctor.rules.driver_packages import install_driver
 from envdoctor.rules.installed import by_conda
@@ -89,16 +90,18 @@ def install_wheel(machine: Snapshot, facts: Knowledge, wheel: Build, why: str) -
     What is there is taken out first: pip counts 2.7.1+cu118 as good enough where 2.7.1 is asked for. conda's torch is
     not overwritten with pip; a fresh environment is proposed instead.
     """
-    label = f"PyTorch {wheel.version}, {why}"
+    label = say("PyTorch {version}, {why}", version=wheel.version, why=why)
     python = machine.python
     if python and by_conda(python, "torch"):
         return Fix(
-            summary=f"Create a fresh environment with {label}; conda's torch and a wheel do not share one well.",
+            summary=say(
+                "Create a fresh environment with {label}; conda's torch and a wheel do not share one well.", label=label
+            ),
             commands=(("envdoctor", "provision", "--cuda", wheel.cuda or "cpu"),),
         )
     wanted = (f"torch=={wheel.release.version}", *companions(machine, facts, wheel))
     return Fix(
-        summary=f"Install {label}.",
+        summary=say("Install {label}.", label=label),
         commands=(
             pip_uninstall(machine, *_there(machine)),
             pip_install(machine, *wanted, index=wheel.index_url),
@@ -111,7 +114,11 @@ def from_index(machine: Snapshot, tag: str, why: str) -> Fix:
     """Write the change to whatever another index of PyTorch has newest as a fix; `why` is the whole sentence."""
     there = _there(machine)
     if machine.python and by_conda(machine.python, "torch"):
-        return Fix(summary=f"{why} Take a fresh environment for it: conda's torch and a wheel do not share one well.")
+        return Fix(
+            summary=say(
+                "{why} Take a fresh environment for it: conda's torch and a wheel do not share one well.", why=why
+            )
+        )
     return Fix(
         summary=why,
         commands=(
@@ -135,18 +142,28 @@ def for_failing(
     if way is None and len(failing) < len(gpus):
         way = way_out(machine, facts, tuple(card.capability for card in failing))
         if way:
-            alone = f"No single wheel serves all GPUs here: make a separate environment for the {named}"
+            alone = say(
+                "No single wheel serves all GPUs here: make a separate environment for the {named}", named=named
+            )
             commands = (("envdoctor", "provision", "--cuda", way.wheel.cuda or "cpu"),)
-            return (Fix(summary=f"{alone}, with PyTorch {way.wheel.version}.", commands=commands),)
+            return (
+                Fix(
+                    summary=say("{alone}, with PyTorch {version}.", alone=alone, version=way.wheel.version),
+                    commands=commands,
+                ),
+            )
     if way is None:
-        why = f"No current wheel serves the {named} here; the CPU build works on the processor and is smaller."
+        why = say(
+            "No current wheel serves the {named} here; the CPU build works on the processor and is smaller.",
+            named=named,
+        )
         return (from_index(machine, "cpu", why),)
-    fixes = reinstall(machine, facts, way, f"which has code for the {named}")
+    fixes = reinstall(machine, facts, way, say("which has code for the {named}", named=named))
     kept = facts.torch(framework.version)
     if kept is None or kept.version == way.wheel.release.version or way.driver:
         return fixes
     same = best_wheel(facts, target_with(machine, facts, every), only=kept)
-    return (*fixes, install_wheel(machine, facts, same, "which keeps your release")) if same else fixes
+    return (*fixes, install_wheel(machine, facts, same, say("which keeps your release"))) if same else fixes
 
 
 def companions(machine: Snapshot, facts: Knowledge, wheel: Build) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.finding import Fix
 from envdoctor.model.snapshot import PythonEnv, Snapshot
+from envdoctor.model.speech import say
 from envdoctor.model.version import compare, public, readable
 from envdoctor.rules.installed import by_conda, unmet, version_of
 from envdoctor.rules.registry import Found, found, rule
@@ -52,20 +53,32 @@ def packages_do_not_satisfy_each_other(machine: Snapshot, facts: Knowledge) -> I
     if not broken:
         return
     shown = listed(
-        f"{owner.name} asks for {each.name} {each.wanted} ({each.have or 'not installed'})"
+        say(
+            "{name} asks for {each_name} {wanted} ({have})",
+            name=owner.name,
+            each_name=each.name,
+            wanted=each.wanted,
+            have=each.have or "not installed",
+        )
         for owner, each in broken[:_MOST]
     )
-    more = f", and {len(broken) - _MOST} more" if len(broken) > _MOST else ""
+    more = say(", and {broken_count} more", broken_count=len(broken) - _MOST) if len(broken) > _MOST else ""
     again = tuple(dict.fromkeys(owner.name for owner, _ in broken[:_MOST]))
     yield found(
-        f"{broken[0][0].name} {broken[0][0].version} asks for {broken[0][1].name} {broken[0][1].wanted}, and "
-        + (f"{broken[0][1].have} is installed" if broken[0][1].have else "it is not installed")
-        + (f" (and {len(broken) - 1} more like this)" if len(broken) > 1 else ""),
+        say(
+            "{name} {version} asks for {broken_name} {wanted}, and ",
+            name=broken[0][0].name,
+            version=broken[0][0].version,
+            broken_name=broken[0][1].name,
+            wanted=broken[0][1].wanted,
+        )
+        + (say("{have} is installed", have=broken[0][1].have) if broken[0][1].have else say("it is not installed"))
+        + (say(" (and {broken_count} more like this)", broken_count=len(broken) - 1) if len(broken) > 1 else ""),
         f"{shown}{more}.",
         evidence=tuple(version_of(python, owner) for owner, _ in broken[:_MOST]),
         fixes=(
             Fix(
-                summary="Upgrade those that ask, together with what they ask for.",
+                summary=say("Upgrade those that ask, together with what they ask for."),
                 commands=(pip_install(machine, "--upgrade", *again),),
                 effect="changes-env",
             ),

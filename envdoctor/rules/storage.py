@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.finding import Fix
 from envdoctor.model.snapshot import Disk, Snapshot
+from envdoctor.model.speech import say
 from envdoctor.rules.registry import Found, found, rule
 from envdoctor.rules.remedies import set_variable
 from envdoctor.rules.wording import listed
@@ -49,11 +50,17 @@ def file_table_is_full(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
             continue
         full = disk.files_free < _FEW_FILES // 2 and _installing(machine) and "environment" in disk.purposes
         yield found(
-            f"The file system of {disk.path} can take {disk.files_free} further files",
-            "An environment with PyTorch for CUDA has 24,000 files. The room in bytes does not count here.",
+            say(
+                "The file system of {path} can take {files_free} further files",
+                path=disk.path,
+                files_free=disk.files_free,
+            ),
+            say("An environment with PyTorch for CUDA has 24,000 files. The room in bytes does not count here."),
             evidence=(f"disks[{place}].files_free", f"disks[{place}].files_total"),
             severity="error" if full else None,
-            fixes=(Fix(summary="Delete old environments and caches, or put the environment on another file system."),),
+            fixes=(
+                Fix(summary=say("Delete old environments and caches, or put the environment on another file system.")),
+            ),
         )
 
 
@@ -78,12 +85,12 @@ def environment_on_network_disk(machine: Snapshot, facts: Knowledge) -> Iterator
         if disk.kind != "network":
             continue
         yield found(
-            f"The environment lies on a network file system ({disk.filesystem})",
-            "Imports take long there, and compile caches in the home folder may fail to lock their files.",
+            say("The environment lies on a network file system ({filesystem})", filesystem=disk.filesystem),
+            say("Imports take long there, and compile caches in the home folder may fail to lock their files."),
             evidence=(f"disks[{place}].filesystem", f"disks[{place}].path"),
             fixes=(
                 Fix(
-                    summary="Make the environment on a local disk, and keep compile caches there too.",
+                    summary=say("Make the environment on a local disk, and keep compile caches there too."),
                     commands=(
                         set_variable(machine, "TRITON_CACHE_DIR", "/tmp/triton"),  # noqa: S108  an example to type
                         set_variable(machine, "TORCHINDUCTOR_CACHE_DIR", "/tmp/inductor"),  # noqa: S108
@@ -119,14 +126,18 @@ def temporary_folder_is_unusable(machine: Snapshot, facts: Knowledge) -> Iterato
         free = disk.free_bytes
         if alone and free is not None and free < _SMALL_TEMPORARY and _installing(machine) and machine.nvidia_gpus:
             yield found(
-                f"The temporary folder {disk.path} has {free / _GB:.1f} GB free; unpacking PyTorch for CUDA takes 4 GB",
-                "pip unpacks there. uv uses its cache instead.",
+                say(
+                    "The temporary folder {path} has {free:.1f} GB free; unpacking PyTorch for CUDA takes 4 GB",
+                    path=disk.path,
+                    free=free / _GB,
+                ),
+                say("pip unpacks there. uv uses its cache instead."),
                 evidence=(f"disks[{place}].free_bytes", f"disks[{place}].path"),
                 severity="error" if free < _TINY_TEMPORARY else None,
                 certainty="certain" if free < _TINY_TEMPORARY else None,
                 fixes=(
                     Fix(
-                        summary="Let pip unpack elsewhere (put a folder with room in place of /large/tmp).",
+                        summary=say("Let pip unpack elsewhere (put a folder with room in place of /large/tmp)."),
                         commands=(set_variable(machine, "TMPDIR", "/large/tmp"),),
                     ),
                 ),
@@ -134,12 +145,12 @@ def temporary_folder_is_unusable(machine: Snapshot, facts: Knowledge) -> Iterato
         triton = machine.python is not None and machine.python.package("triton") is not None
         if disk.noexec and triton and machine.gpus:
             yield found(
-                f"{disk.path} is mounted noexec, so kernels that are compiled there cannot be loaded",
-                "torch.compile and packages that build something need a folder whose files may be run.",
+                say("{path} is mounted noexec, so kernels that are compiled there cannot be loaded", path=disk.path),
+                say("torch.compile and packages that build something need a folder whose files may be run."),
                 evidence=(f"disks[{place}].noexec", f"disks[{place}].path"),
                 fixes=(
                     Fix(
-                        summary="Use another folder (put one of yours in place of /large/tmp).",
+                        summary=say("Use another folder (put one of yours in place of /large/tmp)."),
                         commands=(set_variable(machine, "TMPDIR", "/large/tmp"),),
                     ),
                 ),
@@ -175,12 +186,19 @@ def no_room_for_models(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         if disk.free_bytes is None or disk.free_bytes >= _ROOM_FOR_MODELS:
             continue
         yield found(
-            f"Hugging Face's cache has {disk.free_bytes / _GB:.1f} GB free, which is soon full of models",
-            f"{listed(users[:2])} keeps models there. A download that does not fit stops in the middle.",
+            say(
+                "Hugging Face's cache has {free_bytes:.1f} GB free, which is soon full of models",
+                free_bytes=disk.free_bytes / _GB,
+            ),
+            say(
+                "{users} keeps models there. A download that does not fit stops in the middle.", users=listed(users[:2])
+            ),
             evidence=(f"disks[{place}].free_bytes", f"disks[{place}].path"),
             fixes=(
                 Fix(
-                    summary="Keep models on a larger disk (put your own folder in place of /large/hf), or delete some.",
+                    summary=say(
+                        "Keep models on a larger disk (put your own folder in place of /large/hf), or delete some."
+                    ),
                     commands=(set_variable(machine, "HF_HOME", "/large/hf"), ("hf", "cache", "ls")),
                 ),
             ),

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.finding import Fix
 from envdoctor.model.snapshot import Snapshot
+from envdoctor.model.speech import say
 from envdoctor.rules.installed import TORCH, torch
 from envdoctor.rules.registry import Found, found, rule
 from envdoctor.rules.remedies import set_variable, unset_variable
@@ -21,7 +22,7 @@ _SMALL = 8 << 30  # bytes of GPU memory; a threshold of ours
 
 def _without(machine: Snapshot, *names: str) -> Fix:
     return Fix(
-        summary="Take it out, here and in your shell's start files.",
+        summary=say("Take it out, here and in your shell's start files."),
         commands=tuple(unset_variable(machine, name) for name in names),
     )
 
@@ -43,8 +44,8 @@ def launch_blocking_is_on(machine: Snapshot, facts: Knowledge) -> Iterator[Found
     if machine.variable("CUDA_LAUNCH_BLOCKING") != "1" or not machine.nvidia_gpus:
         return
     yield found(
-        "CUDA_LAUNCH_BLOCKING=1 makes every GPU step wait, which is meant for finding errors",
-        "Programs run several times slower with it.",
+        say("CUDA_LAUNCH_BLOCKING=1 makes every GPU step wait, which is meant for finding errors"),
+        say("Programs run several times slower with it."),
         evidence=("variables.CUDA_LAUNCH_BLOCKING",),
         fixes=(_without(machine, "CUDA_LAUNCH_BLOCKING"),),
     )
@@ -71,9 +72,9 @@ def ptx_switches_are_set(machine: Snapshot, facts: Knowledge) -> Iterator[Found]
     if machine.variable("CUDA_FORCE_PTX_JIT") == "1":
         bare = bool(archs) and not any(each.startswith("compute_") for each in archs or ())
         yield found(
-            "CUDA_FORCE_PTX_JIT=1 makes CUDA ignore machine code"
-            + (", and this PyTorch holds nothing else" if bare else ""),
-            "It is meant for testing whether a build holds PTX.",
+            say("CUDA_FORCE_PTX_JIT=1 makes CUDA ignore machine code")
+            + (say(", and this PyTorch holds nothing else") if bare else ""),
+            say("It is meant for testing whether a build holds PTX."),
             evidence=("variables.CUDA_FORCE_PTX_JIT", *((f"{TORCH}.archs",) if bare else ())),
             severity="error" if bare else None,
             fixes=(_without(machine, "CUDA_FORCE_PTX_JIT"),),
@@ -83,11 +84,11 @@ def ptx_switches_are_set(machine: Snapshot, facts: Knowledge) -> Iterator[Found]
             yield found(
                 f"{name}=1 "
                 + (
-                    "forbids compiling PTX, which newer cards may need"
+                    say("forbids compiling PTX, which newer cards may need")
                     if "JIT" in name
-                    else "has PTX compiled at each start"
+                    else say("has PTX compiled at each start")
                 ),
-                "It is meant for testing.",
+                say("It is meant for testing."),
                 evidence=(f"variables.{name}",),
                 severity="note",
                 fixes=(_without(machine, name),),
@@ -118,20 +119,20 @@ def allocator_variable_is_wrong(machine: Snapshot, facts: Knowledge) -> Iterator
     for name, value in values.items():
         if not _well_formed(value):
             yield found(
-                f"{name}={value} is not a list of key:value pairs",
-                "PyTorch stops at the first use of CUDA when it cannot read it.",
+                say("{name}={value} is not a list of key:value pairs", name=name, value=value),
+                say("PyTorch stops at the first use of CUDA when it cannot read it."),
                 evidence=(f"variables.{name}",),
                 fixes=(
                     Fix(
-                        summary="Write it as pairs, for example like this.",
+                        summary=say("Write it as pairs, for example like this."),
                         commands=(set_variable(machine, name, "expandable_segments:True"),),
                     ),
                 ),
             )
     if len(set(values.values())) > 1:
         yield found(
-            f"{listed(values)} are set to different values",
-            "They are names of one setting, and which counts depends on the release of PyTorch.",
+            say("{values} are set to different values", values=listed(values)),
+            say("They are names of one setting, and which counts depends on the release of PyTorch."),
             evidence=tuple(f"variables.{name}" for name in values),
             fixes=(_without(machine, *list(values)[1:]),),
         )
@@ -179,10 +180,16 @@ def tensorflow_takes_all_memory(machine: Snapshot, facts: Knowledge) -> Iterator
     others = [each.name for each in python.frameworks if each.name != "tensorflow" and each.gpu_build]
     if not (small or shown or others):
         return
-    reason = f"{listed(others)} here" if others else "the display on the same card" if shown else "little GPU memory"
+    reason = (
+        say("{others} here", others=listed(others))
+        if others
+        else say("the display on the same card")
+        if shown
+        else say("little GPU memory")
+    )
     yield found(
-        f"TensorFlow takes nearly all GPU memory at its start; with {reason} that is soon too much",
-        "It takes what it needs instead when it is told so.",
+        say("TensorFlow takes nearly all GPU memory at its start; with {reason} that is soon too much", reason=reason),
+        say("It takes what it needs instead when it is told so."),
         evidence=(
             "pythons[0].frameworks.tensorflow.version",
             *(f"gpus[{i}].display_active" for i in shown),
@@ -190,7 +197,7 @@ def tensorflow_takes_all_memory(machine: Snapshot, facts: Knowledge) -> Iterator
         ),
         fixes=(
             Fix(
-                summary="Let TensorFlow take what it needs.",
+                summary=say("Let TensorFlow take what it needs."),
                 commands=(set_variable(machine, "TF_FORCE_GPU_ALLOW_GROWTH", "true"),),
             ),
         ),
@@ -220,22 +227,24 @@ def jax_variables_are_set(machine: Snapshot, facts: Knowledge) -> Iterator[Found
     platforms = machine.variable("JAX_PLATFORMS")
     if platforms and not any(word in platforms for word in ("cuda", "gpu", "rocm")) and machine.gpus:
         yield found(
-            f"JAX_PLATFORMS={platforms} keeps JAX off the GPU, and its GPU plugin is installed",
-            "JAX uses only the platforms that this names.",
+            say(
+                "JAX_PLATFORMS={platforms} keeps JAX off the GPU, and its GPU plugin is installed", platforms=platforms
+            ),
+            say("JAX uses only the platforms that this names."),
             evidence=("variables.JAX_PLATFORMS", "pythons[0].frameworks.jax.gpu_build"),
             fixes=(_without(machine, "JAX_PLATFORMS"),),
         )
     if machine.variable("XLA_PYTHON_CLIENT_ALLOCATOR") == "platform":
         yield found(
-            "XLA_PYTHON_CLIENT_ALLOCATOR=platform makes JAX ask the driver for each piece of memory",
-            "That is slow, and meant for programs that must give memory back.",
+            say("XLA_PYTHON_CLIENT_ALLOCATOR=platform makes JAX ask the driver for each piece of memory"),
+            say("That is slow, and meant for programs that must give memory back."),
             evidence=("variables.XLA_PYTHON_CLIENT_ALLOCATOR",),
             fixes=(_without(machine, "XLA_PYTHON_CLIENT_ALLOCATOR"),),
         )
     if machine.variable("JAX_SKIP_CUDA_CONSTRAINTS_CHECK"):
         yield found(
-            "JAX_SKIP_CUDA_CONSTRAINTS_CHECK hides that CUDA libraries are too old for JAX",
-            "JAX then starts with libraries that it was not built for.",
+            say("JAX_SKIP_CUDA_CONSTRAINTS_CHECK hides that CUDA libraries are too old for JAX"),
+            say("JAX then starts with libraries that it was not built for."),
             evidence=("variables.JAX_SKIP_CUDA_CONSTRAINTS_CHECK",),
             fixes=(_without(machine, "JAX_SKIP_CUDA_CONSTRAINTS_CHECK"),),
         )
@@ -261,8 +270,8 @@ def hub_is_offline(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     if not on:
         return
     yield found(
-        f"{listed(on)} {'keeps' if len(on) == 1 else 'keep'} Hugging Face libraries offline",
-        "Only models that are in the cache can be used.",
+        say("{on} {rest} Hugging Face libraries offline", on=listed(on), rest="keeps" if len(on) == 1 else "keep"),
+        say("Only models that are in the cache can be used."),
         evidence=tuple(f"variables.{name}" for name in on),
         fixes=(_without(machine, *on),),
     )
@@ -295,12 +304,12 @@ def preload_interferes(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     if not entry.missing and not cuda:
         return
     yield found(
-        f"LD_PRELOAD names {entry.missing}, which does not exist"
+        say("LD_PRELOAD names {missing}, which does not exist", missing=entry.missing)
         if entry.missing
-        else f"LD_PRELOAD puts {listed(cuda)} before the framework's own",
-        "The loader complains at each start of a program."
+        else say("LD_PRELOAD puts {cuda} before the framework's own", cuda=listed(cuda)),
+        say("The loader complains at each start of a program.")
         if entry.missing
-        else "A preloaded library wins over the one that the framework brought.",
+        else say("A preloaded library wins over the one that the framework brought."),
         evidence=("variables.LD_PRELOAD",),
         fixes=(_without(machine, "LD_PRELOAD"),),
     )

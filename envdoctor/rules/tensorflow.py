@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.finding import Fix
 from envdoctor.model.snapshot import Framework, Package, PythonEnv, Snapshot
+from envdoctor.model.speech import say
 from envdoctor.model.version import at_least, major, minor, numbers, order, readable, released
 from envdoctor.rules.installed import version_of
 from envdoctor.rules.registry import Found, found, rule
@@ -69,13 +70,16 @@ def cuda_libraries_are_missing(machine: Snapshot, facts: Knowledge) -> Iterator[
     if not missing or by_system:
         return
     yield found(
-        f"TensorFlow {framework.version} has no CUDA libraries here, so the GPU stays idle",
-        f"The wheels {listed(missing[:3])}{' and others' if len(missing) > 3 else ''} are not installed. They come "
-        "with the extra and-cuda.",
+        say("TensorFlow {version} has no CUDA libraries here, so the GPU stays idle", version=framework.version),
+        say(
+            "The wheels {missing}{rest} are not installed. They come with the extra and-cuda.",
+            missing=listed(missing[:3]),
+            rest=" and others" if len(missing) > 3 else "",
+        ),
         evidence=(f"{_PATH}.version", f"{_PATH}.cuda", version_of(python, package)),
         fixes=(
             Fix(
-                summary="Install TensorFlow's CUDA libraries with it.",
+                summary=say("Install TensorFlow's CUDA libraries with it."),
                 commands=(_with_cuda(machine, framework.version),),
                 effect="changes-env",
                 page=_INSTALL,
@@ -117,14 +121,22 @@ def cudnn_does_not_match(machine: Snapshot, facts: Knowledge) -> Iterator[Found]
     if major(have) == major(built) and (one_number or at_least(have, minor(built))):
         return
     yield found(
-        f"TensorFlow {framework.version} was built with cuDNN {built}, and {have} is installed",
-        "Another package put this cuDNN into the environment. TensorFlow finds no usable one and does not use the GPU, "
-        "or stops at the first convolution.",
+        say(
+            "TensorFlow {version} was built with cuDNN {built}, and {have} is installed",
+            version=framework.version,
+            built=built,
+            have=have,
+        ),
+        say(
+            "Another package put this cuDNN into the environment. TensorFlow finds no usable one and does not use the "
+            "GPU, "
+            "or stops at the first convolution."
+        ),
         evidence=(f"{_PATH}.cudnn", f"libraries[{own[0]}].version"),
         slug="framework-cuda-mismatch" if major(have) != major(built) else None,
         fixes=(
             Fix(
-                summary="Put TensorFlow's libraries back; give another framework here an environment of its own.",
+                summary=say("Put TensorFlow's libraries back; give another framework here an environment of its own."),
                 commands=(pip_install(machine, "--force-reinstall", f"tensorflow[and-cuda]=={framework.version}"),),
                 effect="changes-env",
             ),
@@ -158,14 +170,19 @@ def no_gpu_on_windows(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     if python.package("tensorflow-cpu") is not None and python.package("tensorflow") is None:
         return  # the processor was chosen
     yield found(
-        f"TensorFlow {framework.version} cannot use the GPU on Windows: 2.10 was the last release that could",
-        "It works on the processor. In WSL 2 the same GPU is used.",
+        say(
+            "TensorFlow {version} cannot use the GPU on Windows: 2.10 was the last release that could",
+            version=framework.version,
+        ),
+        say("It works on the processor. In WSL 2 the same GPU is used."),
         evidence=("system.os", f"{_PATH}.version"),
         fixes=(
-            in_windows("Use WSL 2, and install TensorFlow inside it.", ("wsl", "--install"), page=_INSTALL),
+            in_windows(say("Use WSL 2, and install TensorFlow inside it."), ("wsl", "--install"), page=_INSTALL),
             Fix(
-                summary="Or stay on Windows with the last release that has GPU code (it needs CUDA 11.2, cuDNN 8.1 and "
-                "Python 3.7 to 3.10).",
+                summary=say(
+                    "Or stay on Windows with the last release that has GPU code (it needs CUDA 11.2, cuDNN 8.1 and "
+                    "Python 3.7 to 3.10)."
+                ),
                 commands=(pip_install(machine, "tensorflow<2.11", "numpy<2"),),
                 effect="changes-env",
             ),
@@ -203,13 +220,16 @@ def wheels_are_not_found(machine: Snapshot, facts: Knowledge) -> Iterator[Found]
     if "/nvidia/" in (machine.variable("LD_LIBRARY_PATH") or ""):
         return
     yield found(
-        f"TensorFlow {framework.version} may not find the CUDA libraries that pip installed beside it",
-        "2.16 and 2.17 do not look there in some layouts, and then use the processor.",
+        say(
+            "TensorFlow {version} may not find the CUDA libraries that pip installed beside it",
+            version=framework.version,
+        ),
+        say("2.16 and 2.17 do not look there in some layouts, and then use the processor."),
         evidence=(f"{_PATH}.version", version_of(python, package)),
         slug="known-broken-release",
         fixes=(
             Fix(
-                summary="Install a later release.",
+                summary=say("Install a later release."),
                 commands=(pip_install(machine, "--upgrade", "tensorflow[and-cuda]"),),
                 effect="changes-env",
             ),
@@ -248,12 +268,19 @@ def tensorflow_not_made_for_this_python(machine: Snapshot, facts: Knowledge) -> 
     if order(minor(python.version), top) != 1:
         return
     yield found(
-        f"There is no TensorFlow for Python {minor(python.version)} yet: {newest.version} goes up to {top}",
-        f"{parts[0].name} is installed without TensorFlow itself, which pip cannot find for this Python.",
+        say(
+            "There is no TensorFlow for Python {version} yet: {newest_version} goes up to {top}",
+            version=minor(python.version),
+            newest_version=newest.version,
+            top=top,
+        ),
+        say(
+            "{name} is installed without TensorFlow itself, which pip cannot find for this Python.", name=parts[0].name
+        ),
         evidence=("pythons[0].version", version_of(python, parts[0])),
         fixes=(
             Fix(
-                summary=f"Make an environment with Python {top}.",
+                summary=say("Make an environment with Python {top}.", top=top),
                 commands=(("uv", "venv", "--python", top),),
             ),
         ),
@@ -293,12 +320,15 @@ def several_tensorflows(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
             continue
         names = tuple(dict.fromkeys(each.name for each in clashing))
         yield found(
-            f"{listed(f'{each.name} {each.version}' for each in clashing)} are installed over each other",
-            "They own the same folder, so what runs is a mixture of their files.",
+            say(
+                "{clashing} are installed over each other",
+                clashing=listed(f"{each.name} {each.version}" for each in clashing),
+            ),
+            say("They own the same folder, so what runs is a mixture of their files."),
             evidence=tuple(version_of(python, each) for each in clashing),
             fixes=(
                 Fix(
-                    summary="Take all of them out, then install one.",
+                    summary=say("Take all of them out, then install one."),
                     commands=(pip_uninstall(machine, *names), pip_install(machine, kept)),
                     effect="changes-env",
                 ),

@@ -11,6 +11,7 @@ import msgspec
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.knowledge.targets import capability_of
 from envdoctor.model.snapshot import Problem, Snapshot
+from envdoctor.model.speech import say
 from envdoctor.model.version import at_least, minor, readable
 
 
@@ -163,7 +164,7 @@ def capabilities(machine: Snapshot, facts: Knowledge) -> list[str]:
 
 def cards_named(machine: Snapshot) -> str:
     """Name the first card of a report, or say "the GPU"."""
-    return next((f"the {gpu.name}" for gpu in machine.gpus if gpu.name), "the GPU")
+    return next((say("the {name}", name=gpu.name) for gpu in machine.gpus if gpu.name), say("the GPU"))
 
 
 def toolkit_versions(machine: Snapshot) -> tuple[str, ...]:

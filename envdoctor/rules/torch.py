@@ -10,6 +10,7 @@ from envdoctor.knowledge.targets import target_of
 from envdoctor.knowledge.wheels import OLDEST_CAPABILITY, best_wheel
 from envdoctor.model.finding import Fix
 from envdoctor.model.snapshot import Framework, Gpu, Snapshot
+from envdoctor.model.speech import message, say
 from envdoctor.model.stack import Target, TargetGpu
 from envdoctor.model.version import at_least, compare, major, numbers, order, public, readable
 from envdoctor.rules.compiled import code_of, names, sm
@@ -22,8 +23,8 @@ from envdoctor.rules.wording import listed
 UV_GUIDE = "https://docs.astral.sh/uv/guides/integration/pytorch/"
 RELEASES = "https://github.com/pytorch/pytorch/blob/main/RELEASE.md"
 # Ends of the names of add-in cards; everything else of these vendors is mostly graphics inside the processor.
-_AMD_CARDS = ("instinct", "radeon rx", "radeon pro", "radeon vii", "radeon ai")
-_INTEL_CARDS = ("arc", "data center gpu", "flex", "max 1")
+_AMD_CARDS = ("instinct", message("radeon rx"), message("radeon pro"), message("radeon vii"), message("radeon ai"))
+_INTEL_CARDS = ("arc", message("data center gpu"), "flex", message("max 1"))
 
 
 @rule(
@@ -49,7 +50,7 @@ def cpu_only_build(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     framework, gpus = torch(machine), cards(machine, facts)
     if framework is None or not _gpus(machine) or not _is_cpu_build(framework, machine) or _old_arm(framework, machine):
         return
-    named = names(gpus) if gpus else _gpus(machine)[0].name or "NVIDIA GPU"
+    named = names(gpus) if gpus else _gpus(machine)[0].name or say("NVIDIA GPU")
     evidence = (f"{TORCH}.version", *(gpu.evidence for gpu in gpus))
     # No build serves Pascal and Blackwell together: then the newest card decides.
     newest = tuple(sorted(gpus, key=lambda gpu: numbers(gpu.capability))[-1:])
@@ -58,20 +59,32 @@ def cpu_only_build(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     )
     if way:
         yield found(
-            f"PyTorch {framework.version} has no GPU code, so the {named} stays idle",
-            "This build leaves the GPU libraries out, and torch.cuda.is_available() is False whatever the driver does. "
-            f"A build that fits this machine is {way.wheel.version}.",
+            say("PyTorch {version} has no GPU code, so the {named} stays idle", version=framework.version, named=named),
+            say(
+                "This build leaves the GPU libraries out, and torch.cuda.is_available() is False whatever the driver "
+                "does. "
+                "A build that fits this machine is {version}.",
+                version=way.wheel.version,
+            ),
             evidence=evidence,
-            fixes=reinstall(machine, facts, way, f"which runs on the {names(newest) or named}"),
+            fixes=reinstall(machine, facts, way, say("which runs on the {newest}", newest=names(newest) or named)),
         )
     elif (
         newest
         and best_wheel(facts, Target(gpus=(TargetGpu(vendor="nvidia", capability=newest[0].capability),))) is None
     ):
         yield found(
-            f"PyTorch {framework.version} has no GPU code, and no current wheel has any for your {named} ({sm(gpus)})",
-            f"Current wheels have code for compute capability {OLDEST_CAPABILITY} and newer. On the processor this "
-            "PyTorch works, and there is nothing to reinstall.",
+            say(
+                "PyTorch {version} has no GPU code, and no current wheel has any for your {named} ({sm})",
+                version=framework.version,
+                named=named,
+                sm=sm(gpus),
+            ),
+            say(
+                "Current wheels have code for compute capability {oldest_capability} and newer. On the processor this "
+                "PyTorch works, and there is nothing to reinstall.",
+                oldest_capability=OLDEST_CAPABILITY,
+            ),
             evidence=evidence,
             severity="note",
             slug="gpu-too-old-for-build",
@@ -117,16 +130,28 @@ def no_code_for_gpu(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     # Someone who has already hidden cards from CUDA may well have hidden these.
     hidden = len(failing) < len(gpus) and machine.variable("CUDA_VISIBLE_DEVICES") is not None
     for group, slug, lesson in (
-        (newer, "gpu-too-new-for-build", "Cards newer than the wheel need a newer wheel, not a newer driver."),
-        (older, "gpu-too-old-for-build", "Newer wheels drop old cards, so an old card needs the line that kept it."),
+        (newer, "gpu-too-new-for-build", say("Cards newer than the wheel need a newer wheel, not a newer driver.")),
+        (
+            older,
+            "gpu-too-old-for-build",
+            say("Newer wheels drop old cards, so an old card needs the line that kept it."),
+        ),
     ):
         if not group:
             continue
         yield found(
-            f"PyTorch {framework.version} has no code for your {names(group)} ({sm(group)}); "
-            f"it was built for {code.range}",
-            f"{lesson} The import works and torch.cuda.is_available() says True, then the first kernel stops with "
-            '"no kernel image is available".',
+            say(
+                "PyTorch {version} has no code for your {group} ({sm}); it was built for {range}",
+                version=framework.version,
+                group=names(group),
+                sm=sm(group),
+                range=code.range,
+            ),
+            say(
+                "{lesson} The import works and torch.cuda.is_available() says True, then the first kernel stops with "
+                '"no kernel image is available".',
+                lesson=lesson,
+            ),
             evidence=(*code.evidence, *(gpu.evidence for gpu in group)),
             fixes=for_failing(machine, facts, framework, gpus, group),
             severity="warning" if hidden else None,
@@ -175,11 +200,24 @@ def plain_wheel_is_cuda13(machine: Snapshot, facts: Knowledge) -> Iterator[Found
         return
     floor = driver_floor(facts, cuda, target_of(machine, facts).os)
     newer = install_driver(machine, facts, floor) if driver and not old else None
-    left_out = listed([f"your {names(old)} ({sm(old)})"] * bool(old) + [f"driver {driver}"] * bool(driver))
+    left_out = listed(
+        [say("your {old} ({sm})", old=names(old), sm=sm(old))] * bool(old)
+        + [say("driver {driver}", driver=driver)] * bool(driver)
+    )
     yield found(
-        f"The plain PyTorch {public(framework.version)} wheel is a CUDA {cuda} build, which leaves out {left_out}",
-        f"CUDA {cuda} needs a GPU of compute capability 7.5 or newer and driver {floor} or newer. Since PyTorch 2.11 "
-        "the plain wheel for Linux is a CUDA 13 build; the same command gave CUDA 12.8 before.",
+        say(
+            "The plain PyTorch {version} wheel is a CUDA {cuda} build, which leaves out {left_out}",
+            version=public(framework.version),
+            cuda=cuda,
+            left_out=left_out,
+        ),
+        say(
+            "CUDA {cuda} needs a GPU of compute capability 7.5 or newer and driver {floor} or newer. Since PyTorch "
+            "2.11 "
+            "the plain wheel for Linux is a CUDA 13 build; the same command gave CUDA 12.8 before.",
+            cuda=cuda,
+            floor=floor,
+        ),
         evidence=(
             version_of(python, package) if package else f"{TORCH}.version",
             f"{TORCH}.cuda",
@@ -220,10 +258,15 @@ def wheel_for_other_vendor(machine: Snapshot, facts: Knowledge) -> Iterator[Foun
         return
     index, gpu = discrete[0]
     field = {"nvidia": "cuda", "amd": "hip", "intel": "xpu"}[made_for]
-    shown = {"nvidia": "CUDA (NVIDIA)", "amd": "ROCm (AMD)", "intel": "XPU (Intel)"}[made_for]
+    shown = {"nvidia": say("CUDA (NVIDIA)"), "amd": say("ROCm (AMD)"), "intel": say("XPU (Intel)")}[made_for]
     yield found(
-        f"PyTorch {framework.version} is a {shown} build, and the GPU here is {gpu.name or gpu.vendor}",
-        "Each PyTorch build talks to the GPUs of one vendor, and this one sees no card of this machine.",
+        say(
+            "PyTorch {version} is a {shown} build, and the GPU here is {name}",
+            version=framework.version,
+            shown=shown,
+            name=gpu.name or gpu.vendor,
+        ),
+        say("Each PyTorch build talks to the GPUs of one vendor, and this one sees no card of this machine."),
         evidence=(f"{TORCH}.{field}", f"gpus[{index}].vendor"),
         fixes=_for_vendor(machine, facts, gpu),
     )
@@ -253,11 +296,19 @@ def arm_wheel_without_cuda(machine: Snapshot, facts: Knowledge) -> Iterator[Foun
         return
     way = way_out(machine, facts, tuple(gpu.capability for gpu in gpus))
     yield found(
-        f"The plain PyTorch {public(framework.version)} for ARM64 has no GPU code, so the {names(gpus)} stays idle",
-        "Before PyTorch 2.11 the plain wheel carried CUDA on x86_64 only. "
-        + (f"A build for ARM64 that fits is {way.wheel.version}." if way else "No newer wheel fits this machine."),
+        say(
+            "The plain PyTorch {version} for ARM64 has no GPU code, so the {gpus} stays idle",
+            version=public(framework.version),
+            gpus=names(gpus),
+        ),
+        say("Before PyTorch 2.11 the plain wheel carried CUDA on x86_64 only. ")
+        + (
+            say("A build for ARM64 that fits is {version}.", version=way.wheel.version)
+            if way
+            else say("No newer wheel fits this machine.")
+        ),
         evidence=(f"{TORCH}.version", "system.machine", *(gpu.evidence for gpu in gpus)),
-        fixes=reinstall(machine, facts, way, f"which runs on the {names(gpus)}") if way else (),
+        fixes=reinstall(machine, facts, way, say("which runs on the {gpus}", gpus=names(gpus))) if way else (),
     )
 
 
@@ -312,7 +363,11 @@ def _discrete(gpu: Gpu) -> bool:
 def _for_vendor(machine: Snapshot, facts: Knowledge, gpu: Gpu) -> tuple[Fix, ...]:
     if gpu.vendor == "nvidia":
         way = way_out(machine, facts, tuple(card.capability for card in cards(machine, facts)))
-        return reinstall(machine, facts, way, f"which runs on the {gpu.name or 'NVIDIA GPU'}") if way else ()
+        return (
+            reinstall(machine, facts, way, say("which runs on the {name}", name=gpu.name or "NVIDIA GPU"))
+            if way
+            else ()
+        )
     tag: str | None = "xpu"
     if gpu.vendor == "amd":
         # The newest index whose wheels are built for this card; where the card's target is not known, the newest.
@@ -320,5 +375,5 @@ def _for_vendor(machine: Snapshot, facts: Knowledge, gpu: Gpu) -> tuple[Fix, ...
         tag = next((each.tag for each in indexes if gpu.target is None or gpu.target in each.targets), None)
     if tag is None:
         return ()
-    unsure = "" if gpu.target else f"; look up first that it supports the {gpu.name or 'card'}"
-    return (from_index(machine, tag, f"Install the {tag} build of PyTorch{unsure}."),)
+    unsure = "" if gpu.target else say("; look up first that it supports the {name}", name=gpu.name or "card")
+    return (from_index(machine, tag, say("Install the {tag} build of PyTorch{unsure}.", tag=tag, unsure=unsure)),)

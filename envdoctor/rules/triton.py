@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.finding import Fix
 from envdoctor.model.snapshot import Snapshot
+from envdoctor.model.speech import say
 from envdoctor.model.version import at_least, minor, readable
 from envdoctor.rules.installed import torch, version_of
 from envdoctor.rules.registry import Found, found, rule
@@ -50,7 +51,7 @@ def triton_cannot_compile(machine: Snapshot, facts: Knowledge) -> Iterator[Found
     no_headers = python.headers is False
     if not no_compiler and not no_headers:
         return
-    lacking = [*(["a C compiler"] if no_compiler else []), *(["Python.h"] if no_headers else [])]
+    lacking = [*([say("a C compiler")] if no_compiler else []), *(["Python.h"] if no_headers else [])]
     header = f"python{minor(python.version)}-dev" if python.version and readable(python.version) else "python3-dev"
     debian = ("gcc", *((header if python.base_prefix == "/usr" else "python3-dev",) if no_headers else ()))
     install = os_packages(
@@ -58,8 +59,8 @@ def triton_cannot_compile(machine: Snapshot, facts: Knowledge) -> Iterator[Found
         {"ubuntu": debian, "debian": debian, "fedora": ("gcc", "python3-devel"), "rhel": ("gcc", "python3-devel")},
     )
     yield found(
-        f"torch.compile lacks {listed(lacking)} here",
-        "Triton compiles a small C program on first use and stops without it. Plain PyTorch needs neither.",
+        say("torch.compile lacks {lacking} here", lacking=listed(lacking)),
+        say("Triton compiles a small C program on first use and stops without it. Plain PyTorch needs neither."),
         evidence=(
             version_of(python, package),
             *(("compilers",) if no_compiler else ()),
@@ -68,7 +69,7 @@ def triton_cannot_compile(machine: Snapshot, facts: Knowledge) -> Iterator[Found
         severity="note" if system.container else None,
         fixes=(
             Fix(
-                summary="If you use torch.compile: install what is missing.",
+                summary=say("If you use torch.compile: install what is missing."),
                 commands=install,
                 effect="needs-root",
             ),
@@ -107,12 +108,12 @@ def triton_cannot_find_libcuda(machine: Snapshot, facts: Knowledge) -> Iterator[
     if folder in (machine.variable("LD_LIBRARY_PATH") or "").split(":"):
         return
     yield found(
-        f"Triton does not find libcuda.so.1: ldconfig does not know {folder}",
-        "torch.compile stops when it links its first kernel, while plain PyTorch works.",
+        say("Triton does not find libcuda.so.1: ldconfig does not know {folder}", folder=folder),
+        say("torch.compile stops when it links its first kernel, while plain PyTorch works."),
         evidence=("driver.libcuda_path", *(("system.wsl.on_loader_path",) if wsl else ())),
         fixes=(
             Fix(
-                summary="Tell Triton the folder, in this shell or in its start file.",
+                summary=say("Tell Triton the folder, in this shell or in its start file."),
                 commands=(("export", f"TRITON_LIBCUDA_PATH={folder}"),),
             ),
         ),
@@ -143,13 +144,16 @@ def gpu_too_old_for_triton(machine: Snapshot, facts: Knowledge) -> Iterator[Foun
     if any(at_least(each.capability, "7.0") for each in gpus):
         return
     yield found(
-        f"torch.compile does not run on the {listed(dict.fromkeys(each.name for each in gpus))}",
-        "Triton starts at compute capability 7.0. Everything else of PyTorch works on this card, given a build that "
-        "has its code.",
+        say("torch.compile does not run on the {dict}", dict=listed(dict.fromkeys(each.name for each in gpus))),
+        say(
+            "Triton starts at compute capability 7.0. Everything else of PyTorch works on this card, given a build "
+            "that "
+            "has its code."
+        ),
         evidence=(version_of(python, package), *(each.evidence for each in gpus)),
         fixes=(
             Fix(
-                summary="Leave torch.compile out, also where a library switches it on.",
+                summary=say("Leave torch.compile out, also where a library switches it on."),
                 commands=(("export", "TORCHDYNAMO_DISABLE=1"),) if family(machine) else (),
             ),
         ),

@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.finding import Fix
 from envdoctor.model.snapshot import Gpu, Snapshot
+from envdoctor.model.speech import say
 from envdoctor.rules.registry import Found, found, rule
 from envdoctor.rules.remedies import Command, set_variable, unset_variable
 from envdoctor.rules.wording import listed
@@ -85,7 +86,7 @@ def _setter(machine: Snapshot) -> str | None:
     """Name the program that probably set the variable for this job."""
     job = machine.variable("SLURM_JOB_ID")
     if job is not None:
-        return f"Slurm (job {job})"
+        return say("Slurm (job {job})", job=job)
     container = machine.system.container if machine.system else None
     if machine.variable("KUBERNETES_SERVICE_HOST") is not None or (container and container.kind == "kubernetes"):
         return "Kubernetes"
@@ -121,16 +122,16 @@ def every_gpu_is_hidden(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     setter = _setter(machine)
     # Schedulers hide the cards of a job without GPUs on purpose; a number that does not exist is nobody's purpose.
     meant = setter is not None and chosen.why != "no such device"
-    cards = f"the {len(gpus)} GPUs" if len(gpus) > 1 else gpus[0].name or "the GPU"
+    cards = say("the {gpus_count} GPUs", gpus_count=len(gpus)) if len(gpus) > 1 else gpus[0].name or say("the GPU")
     yield found(
-        f"{_NAME}={value} hides {cards} from CUDA"
+        say("{name}={value} hides {cards} from CUDA", name=_NAME, value=value, cards=cards)
         if value
-        else f"{_NAME} is set to nothing, which hides {cards} from CUDA",
-        f"{_reason(chosen, gpus)} nvidia-smi ignores the variable and keeps showing every card."
+        else say("{name} is set to nothing, which hides {cards} from CUDA", name=_NAME, cards=cards),
+        say("{reason} nvidia-smi ignores the variable and keeps showing every card.", reason=_reason(chosen, gpus))
         + (
-            f" {setter} probably set it for a job without GPUs."
+            say(" {setter} probably set it for a job without GPUs.", setter=setter)
             if meant
-            else f" {setter} probably set it."
+            else say(" {setter} probably set it.", setter=setter)
             if setter
             else ""
         ),
@@ -142,14 +143,20 @@ def every_gpu_is_hidden(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
 
 def _reason(chosen: Selection, gpus: tuple[Gpu, ...]) -> str:
     last = len(gpus) - 1
-    valid = "0" if last == 0 else f"0 to {last}"
+    valid = "0" if last == 0 else say("0 to {last}", last=last)
     return {
-        "empty": "An empty list shows no device.",
-        "negative": "A negative number ends the list, so no device is shown.",
-        "not a device": f"CUDA reads numbers ({valid}) or UUIDs; “{chosen.entry}” is neither, so no device is shown.",
-        "no such device": f"There is no device “{chosen.entry}” here (valid: {valid}), and CUDA stops at it.",
-        "ambiguous": f"“{chosen.entry}” fits several cards, and CUDA stops at it.",
-        "repeated": f"“{chosen.entry}” is named twice, and then CUDA shows no device at all.",
+        "empty": say("An empty list shows no device."),
+        "negative": say("A negative number ends the list, so no device is shown."),
+        "not a device": say(
+            "CUDA reads numbers ({valid}) or UUIDs; “{entry}” is neither, so no device is shown.",
+            valid=valid,
+            entry=chosen.entry,
+        ),
+        "no such device": say(
+            "There is no device “{entry}” here (valid: {valid}), and CUDA stops at it.", entry=chosen.entry, valid=valid
+        ),
+        "ambiguous": say("“{entry}” fits several cards, and CUDA stops at it.", entry=chosen.entry),
+        "repeated": say("“{entry}” is named twice, and then CUDA shows no device at all.", entry=chosen.entry),
     }[chosen.why or "empty"]
 
 
@@ -163,13 +170,15 @@ def _known_indexes(machine: Snapshot) -> tuple[str, ...]:
 
 def _show(machine: Snapshot, setter: str | None) -> tuple[Fix, ...]:
     shown = Fix(
-        summary="Show every GPU again, here and wherever the variable is set (shell start-up file, service, notebook).",
+        summary=say(
+            "Show every GPU again, here and wherever the variable is set (shell start-up file, service, notebook)."
+        ),
         commands=(unset_variable(machine, _NAME),),
     )
     if setter is None:
         return (shown,)
-    ask = "--gres=gpu:1" if setter.startswith("Slurm") else "resources.limits with nvidia.com/gpu: 1"
-    return (Fix(summary=f"Ask {setter.partition(' ')[0]} for a GPU: {ask}."),)
+    ask = "--gres=gpu:1" if setter.startswith("Slurm") else say("resources.limits with nvidia.com/gpu: 1")
+    return (Fix(summary=say("Ask {setter} for a GPU: {ask}.", setter=setter.partition(" ")[0], ask=ask)),)
 
 
 @rule(
@@ -197,15 +206,21 @@ def entry_cannot_be_used(machine: Snapshot, facts: Knowledge) -> Iterator[Found]
         return
     shown = listed(str(gpus[place].index) for place in chosen.visible)
     yield found(
-        f"{_NAME}={value} names a device twice, so CUDA shows none"
+        say("{name}={value} names a device twice, so CUDA shows none", name=_NAME, value=value)
         if repeated
-        else f"CUDA reads {_NAME}={value} only up to “{chosen.entry}” and shows device {shown} alone",
+        else say(
+            "CUDA reads {name}={value} only up to “{entry}” and shows device {shown} alone",
+            name=_NAME,
+            value=value,
+            entry=chosen.entry,
+            shown=shown,
+        ),
         _reason(chosen, gpus),
         evidence=(f"variables.{_NAME}", *_known_indexes(machine)),
         severity="error" if repeated else None,
         fixes=(
             Fix(
-                summary="List the devices, then name each once.",
+                summary=say("List the devices, then name each once."),
                 commands=(("nvidia-smi", "-L"), _all_devices(machine, value, gpus)),
             ),
         ),
@@ -256,16 +271,22 @@ def threads_do_not_fit(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         if threads <= processors and not idle:
             continue
         yield found(
-            f"{name}={threads}, but this process may use {processors} processor{'s' if processors > 1 else ''}",
-            "One thread leaves the other processors idle."
+            say(
+                "{name}={threads}, but this process may use {processors} processor{rest}",
+                name=name,
+                threads=threads,
+                processors=processors,
+                rest="s" if processors > 1 else "",
+            ),
+            say("One thread leaves the other processors idle.")
             if idle
-            else "More threads than processors fight for them and slow each other down.",
+            else say("More threads than processors fight for them and slow each other down."),
             evidence=(f"variables.{name}", "cpu.logical", "cpu.affinity", "cpu.quota"),
             severity="note" if idle else None,
             certainty="hint" if idle else None,
             fixes=(
                 Fix(
-                    summary="Set it to the number of processors, or leave it unset.",
+                    summary=say("Set it to the number of processors, or leave it unset."),
                     commands=(set_variable(machine, name, str(processors)),),
                 ),
             ),

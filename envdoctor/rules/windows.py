@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.snapshot import Snapshot
+from envdoctor.model.speech import say
 from envdoctor.rules.installed import TORCH, torch
 from envdoctor.rules.registry import Found, found, rule
 from envdoctor.rules.remedies import in_windows
@@ -39,13 +40,16 @@ def runtime_is_missing(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         return
     framework = torch(machine)
     yield found(
-        f"The Visual C++ runtime is missing: {listed(system.missing_runtime)} "
-        f"{'is' if len(system.missing_runtime) == 1 else 'are'} not in System32",
-        "The libraries of the framework need it; Windows then says that a module was not found (WinError 126).",
+        say(
+            "The Visual C++ runtime is missing: {missing_runtime} {rest} not in System32",
+            missing_runtime=listed(system.missing_runtime),
+            rest="is" if len(system.missing_runtime) == 1 else "are",
+        ),
+        say("The libraries of the framework need it; Windows then says that a module was not found (WinError 126)."),
         evidence=("system.missing_runtime", *((f"{TORCH}.version",) if framework else ())),
         fixes=(
             in_windows(
-                "Install Microsoft's runtime. Single DLLs from elsewhere are no remedy.",
+                say("Install Microsoft's runtime. Single DLLs from elsewhere are no remedy."),
                 ("winget", "install", "Microsoft.VCRedist.2015+.x64"),
                 effect="needs-root",
             ),
@@ -73,8 +77,8 @@ def jax_has_no_gpu_on_windows(machine: Snapshot, facts: Knowledge) -> Iterator[F
     if system is None or system.os != "windows" or framework is None or not machine.nvidia_gpus:
         return
     yield found(
-        f"JAX {framework.version} cannot use the GPU on Windows",
-        "It computes on the processor there. In WSL 2 the same GPU is used.",
+        say("JAX {version} cannot use the GPU on Windows", version=framework.version),
+        say("It computes on the processor there. In WSL 2 the same GPU is used."),
         evidence=("system.os", "pythons[0].frameworks.jax.version"),
-        fixes=(in_windows("Use WSL 2, and install jax[cuda13] inside it.", ("wsl", "--install")),),
+        fixes=(in_windows(say("Use WSL 2, and install jax[cuda13] inside it."), ("wsl", "--install")),),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from envdoctor.model.snapshot import Gpu
+from envdoctor.model.speech import say
 
 _MAKERS = {"nvidia": "NVIDIA", "amd": "AMD", "intel": "Intel", "apple": "Apple", "other": "other"}
 
@@ -16,18 +17,22 @@ def size(count: int) -> str:
     ('64 MiB', '12 GiB', '7.8 GiB')
     """
     if count < 1 << 30:
-        return f"{count / (1 << 20):.0f} MiB"
-    return f"{count / (1 << 30):.1f} GiB".replace(".0 ", " ")
+        return say("{count:.0f} MiB", count=count / (1 << 20))
+    return say("{count:.1f} GiB", count=count / (1 << 30)).replace(".0 ", " ")
 
 
 def card(gpu: Gpu) -> str:
     """Name a card by what is known of it: its name and number, else its place on the bus."""
     if gpu.name:
-        return f"{gpu.name} (GPU {gpu.index})" if gpu.index is not None else gpu.name
+        return say("{name} (GPU {index})", name=gpu.name, index=gpu.index) if gpu.index is not None else gpu.name
     kind = f" ({gpu.pci_id})" if gpu.pci_id else ""
     if gpu.bus_id:
-        return f"the {_MAKERS[gpu.vendor]} card at {gpu.bus_id}{kind}"
-    return f"GPU {gpu.index}" if gpu.index is not None else f"the {_MAKERS[gpu.vendor]} card{kind}"
+        return say("the {makers} card at {bus_id}{kind}", makers=_MAKERS[gpu.vendor], bus_id=gpu.bus_id, kind=kind)
+    return (
+        say("GPU {index}", index=gpu.index)
+        if gpu.index is not None
+        else say("the {makers} card{kind}", makers=_MAKERS[gpu.vendor], kind=kind)
+    )
 
 
 def listed(words: Iterable[str]) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.finding import Fix
 from envdoctor.model.snapshot import Snapshot, Wsl
+from envdoctor.model.speech import say
 from envdoctor.model.version import at_least, major, numbers
 from envdoctor.rules.consequences import DRIVER_SILENT, GPU_UNSEEN
 from envdoctor.rules.registry import Found, found, rule
@@ -53,13 +54,19 @@ def wsl1_has_no_gpu(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     name = plain(machine.wsl.distribution) or "Ubuntu"
     kernel = machine.system.kernel if machine.system else None
     yield found(
-        f"{machine.wsl.distribution or 'This distribution'} runs on WSL 1, which cannot reach the GPU",
-        f"Its kernel names itself {kernel}, which is WSL 1's. Only WSL 2 has a Linux kernel that offers the GPU of "
-        "Windows; the conversion keeps all files.",
+        say(
+            "{distribution} runs on WSL 1, which cannot reach the GPU",
+            distribution=machine.wsl.distribution or "This distribution",
+        ),
+        say(
+            "Its kernel names itself {kernel}, which is WSL 1's. Only WSL 2 has a Linux kernel that offers the GPU of "
+            "Windows; the conversion keeps all files.",
+            kernel=kernel,
+        ),
         evidence=("system.wsl.version", "system.kernel"),
         fixes=(
             in_windows(
-                "Convert this distribution to WSL 2, and make that the default for new ones.",
+                say("Convert this distribution to WSL 2, and make that the default for new ones."),
                 ("wsl", "--list", "--verbose"),
                 ("wsl", "--set-version", name, "2"),
                 ("wsl", "--set-default-version", "2"),
@@ -98,14 +105,18 @@ def kernel_too_old_for_cuda(machine: Snapshot, facts: Knowledge) -> Iterator[Fou
     without = not at_least(kernel, _FIRST_KERNEL)
     floor = _FIRST_KERNEL if without else _GOOD_KERNEL
     yield found(
-        f"The WSL kernel {number} is too old for CUDA: it takes {floor} or newer",
-        "It has no GPU compute at all."
+        say("The WSL kernel {number} is too old for CUDA: it takes {floor} or newer", number=number, floor=floor),
+        say("It has no GPU compute at all.")
         if without
-        else f"GPU compute exists since {_FIRST_KERNEL} but was repaired several times until {_GOOD_KERNEL}.",
+        else say(
+            "GPU compute exists since {first_kernel} but was repaired several times until {good_kernel}.",
+            first_kernel=_FIRST_KERNEL,
+            good_kernel=_GOOD_KERNEL,
+        ),
         evidence=("system.kernel",),
         severity="error" if without else "warning",
         certainty="certain" if without else "likely",
-        fixes=(_update("Update WSL, then restart it."),),
+        fixes=(_update(say("Update WSL, then restart it.")),),
     )
 
 
@@ -137,14 +148,20 @@ def gpu_device_is_missing(machine: Snapshot, facts: Knowledge) -> Iterator[Found
         return
     if not wsl.gpu_enabled:
         yield found(
-            "/etc/wsl.conf turns the GPU off for this distribution",
-            "Its section [gpu] says enabled=false, and /dev/dxg is missing. Nothing else inside Linux can bring the "
-            "GPU back.",
+            say("/etc/wsl.conf turns the GPU off for this distribution"),
+            say(
+                "Its section [gpu] says enabled=false, and /dev/dxg is missing. Nothing else inside Linux can bring "
+                "the "
+                "GPU back."
+            ),
             evidence=("system.wsl.gpu_enabled", "system.wsl.dxg"),
             slug="wsl-gpu-disabled",
             fixes=(
                 in_windows(
-                    "Set enabled=true in the section [gpu] of /etc/wsl.conf (or take the line out), then restart WSL.",
+                    say(
+                        "Set enabled=true in the section [gpu] of /etc/wsl.conf (or take the line out), then restart "
+                        "WSL."
+                    ),
                     ("wsl", "--shutdown"),
                     page="https://learn.microsoft.com/windows/wsl/wsl-config",
                 ),
@@ -154,21 +171,36 @@ def gpu_device_is_missing(machine: Snapshot, facts: Knowledge) -> Iterator[Found
     kernel = (machine.system.kernel if machine.system else None) or ""
     own = bool(kernel) and "microsoft" not in kernel.lower()
     yield found(
-        "Windows does not lend its GPU to WSL: /dev/dxg is missing",
-        (f"The kernel {kernel} is not Microsoft's and may lack this device's driver. " if own else "")
-        + "A Windows driver with WSL support makes this device; without it no program in WSL sees the GPU. On Windows "
-        "before 10 21H2 (build 19044), in virtual machines and on Windows Server it is often missing for good.",
+        say("Windows does not lend its GPU to WSL: /dev/dxg is missing"),
+        (
+            say("The kernel {kernel} is not Microsoft's and may lack this device's driver. ", kernel=kernel)
+            if own
+            else ""
+        )
+        + say(
+            "A Windows driver with WSL support makes this device; without it no program in WSL sees the GPU. On "
+            "Windows "
+            "before 10 21H2 (build 19044), in virtual machines and on Windows Server it is often missing for good."
+        ),
         evidence=("system.wsl.dxg", "system.kernel"),
         fixes=(
             in_windows(
-                "Install the current graphics driver in Windows and run Windows Update, then update and restart WSL.",
+                say(
+                    "Install the current graphics driver in Windows and run Windows Update, then update and restart "
+                    "WSL."
+                ),
                 ("wsl", "--update"),
                 ("wsl", "--shutdown"),
                 effect="needs-root",
                 page=DRIVER_PAGE,
             ),
             *(
-                (Fix(summary="Take the line kernel= out of .wslconfig in your Windows home folder.", where="windows"),)
+                (
+                    Fix(
+                        summary=say("Take the line kernel= out of .wslconfig in your Windows home folder."),
+                        where="windows",
+                    ),
+                )
                 if own
                 else ()
             ),
@@ -207,16 +239,18 @@ def driver_libraries_not_found(machine: Snapshot, facts: Knowledge) -> Iterator[
             yield _not_searched(machine)
     elif not wsl.libraries or has_nvidia_libraries(wsl):
         yield found(
-            f"Windows offers WSL no libcuda.so.1: {_FOLDER} "
-            + ("holds other NVIDIA files only" if wsl.libraries else "is empty or missing"),
-            "/dev/dxg is there, so the GPU is shared, but CUDA programs need this library of the Windows driver. "
-            "Drivers from before WSL support do not have it.",
+            say("Windows offers WSL no libcuda.so.1: {folder} ", folder=_FOLDER)
+            + (say("holds other NVIDIA files only") if wsl.libraries else say("is empty or missing")),
+            say(
+                "/dev/dxg is there, so the GPU is shared, but CUDA programs need this library of the Windows driver. "
+                "Drivers from before WSL support do not have it."
+            ),
             evidence=("system.wsl.dxg", "system.wsl.libraries"),
             certainty="certain" if wsl.libraries else "likely",
             slug="wsl-driver-without-cuda",
             fixes=(
                 in_windows(
-                    "Install the current NVIDIA driver in Windows, then restart WSL.",
+                    say("Install the current NVIDIA driver in Windows, then restart WSL."),
                     ("wsl", "--shutdown"),
                     effect="needs-root",
                     page=DRIVER_PAGE,
@@ -228,17 +262,23 @@ def driver_libraries_not_found(machine: Snapshot, facts: Knowledge) -> Iterator[
 def _not_searched(machine: Snapshot) -> Found:
     others = machine.variable("LD_LIBRARY_PATH")
     return found(
-        f"{_FOLDER} holds libcuda.so.1, but programs do not search that folder",
-        "Neither /etc/ld.so.cache nor LD_LIBRARY_PATH names it, so every CUDA program reports that there is no driver.",
+        say("{folder} holds libcuda.so.1, but programs do not search that folder", folder=_FOLDER),
+        say(
+            "Neither /etc/ld.so.cache nor LD_LIBRARY_PATH names it, so every CUDA program reports that there is no "
+            "driver."
+        ),
         evidence=("system.wsl.libraries", "system.wsl.on_loader_path"),
         fixes=(
             Fix(
-                summary=f"Write the line {_FOLDER} into /etc/ld.so.conf.d/ld.wsl.conf and rebuild the loader's cache.",
+                summary=say(
+                    "Write the line {folder} into /etc/ld.so.conf.d/ld.wsl.conf and rebuild the loader's cache.",
+                    folder=_FOLDER,
+                ),
                 commands=(("sudo", "ldconfig"),),
                 effect="needs-root",
             ),
             Fix(
-                summary="Or for this shell only: put the folder first into LD_LIBRARY_PATH.",
+                summary=say("Or for this shell only: put the folder first into LD_LIBRARY_PATH."),
                 commands=(("export", f"LD_LIBRARY_PATH={_FOLDER}{f':{others}' if others else ''}"),),
             ),
         ),
@@ -273,13 +313,22 @@ def linux_driver_inside_wsl(machine: Snapshot, facts: Knowledge) -> Iterator[Fou
     path: str = getattr(driver, wrong[0])
     version = driver.libcuda_version if wrong[0] == "libcuda_path" else driver.nvml_version
     yield found(
-        f"A Linux NVIDIA driver{f' {version}' if version else ''} is installed inside WSL: programs load {path}",
-        f"The library of the Windows driver stands in {_FOLDER}; this one needs a kernel module that WSL does not "
-        "have, so CUDA reports that there is no device.",
+        say(
+            "A Linux NVIDIA driver{value} is installed inside WSL: programs load {path}",
+            value=f" {version}" if version else "",
+            path=path,
+        ),
+        say(
+            "The library of the Windows driver stands in {folder}; this one needs a kernel module that WSL does not "
+            "have, so CUDA reports that there is no device.",
+            folder=_FOLDER,
+        ),
         evidence=tuple(f"driver.{name}" for name in wrong),
         fixes=(
             Fix(
-                summary="Remove the Linux driver from WSL (the CUDA toolkit may stay); rebuild the loader's cache.",
+                summary=say(
+                    "Remove the Linux driver from WSL (the CUDA toolkit may stay); rebuild the loader's cache."
+                ),
                 commands=(*_removal(machine, version, path), ("sudo", "ldconfig")),
                 effect="needs-root",
                 page=_GUIDE,

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.finding import Fix
 from envdoctor.model.snapshot import Snapshot, Wsl
+from envdoctor.model.speech import say
 from envdoctor.rules.registry import Found, found, rule
 from envdoctor.rules.remedies import in_windows, unset_variable
 from envdoctor.rules.wording import listed, size
@@ -58,14 +59,22 @@ def wsl_has_little_memory(machine: Snapshot, facts: Knowledge) -> Iterator[Found
     limit = setting(wsl, "wsl2.memory")
     goal = max(16, -(-need * 2 // _GIB) if largest else 16)
     yield found(
-        f"WSL has {size(memory.total_bytes)} of memory" + (f" beside a GPU with {size(largest)}" if largest else ""),
-        (f".wslconfig sets memory={limit}. " if limit else "By default WSL gets half of the memory of Windows. ")
-        + "Loading a large model ends the program, or WSL itself.",
+        say("WSL has {total_bytes} of memory", total_bytes=size(memory.total_bytes))
+        + (say(" beside a GPU with {largest}", largest=size(largest)) if largest else ""),
+        (
+            say(".wslconfig sets memory={limit}. ", limit=limit)
+            if limit
+            else say("By default WSL gets half of the memory of Windows. ")
+        )
+        + say("Loading a large model ends the program, or WSL itself."),
         evidence=("memory.total_bytes", *(("system.wsl.settings",) if limit else ())),
         fixes=(
             in_windows(
-                f"In .wslconfig in your Windows home folder, set memory={goal}GB (as far as Windows has it) and "
-                "swap=16GB in the section [wsl2], then restart WSL.",
+                say(
+                    "In .wslconfig in your Windows home folder, set memory={goal}GB (as far as Windows has it) and "
+                    "swap=16GB in the section [wsl2], then restart WSL.",
+                    goal=goal,
+                ),
                 ("wsl", "--shutdown"),
                 page=_CONFIG,
             ),
@@ -97,12 +106,16 @@ def files_lie_on_windows_drive(machine: Snapshot, facts: Knowledge) -> Iterator[
         purposes = [each for each in ("environment", "cache", "home") if each in disk.purposes]
         if disk.filesystem not in _WINDOWS_DRIVES or not purposes:
             continue
-        names = {"environment": "environment", "cache": "pip's cache", "home": "home folder"}
+        names = {"environment": "environment", "cache": say("pip's cache"), "home": say("home folder")}
         yield found(
-            f"The {listed(names[each] for each in purposes)} on {disk.path} lies on a drive of Windows",
-            "Imports and installations are many times slower there than in Linux's own file system.",
+            say(
+                "The {purposes} on {path} lies on a drive of Windows",
+                purposes=listed(names[each] for each in purposes),
+                path=disk.path,
+            ),
+            say("Imports and installations are many times slower there than in Linux's own file system."),
             evidence=(f"disks[{place}].filesystem", f"disks[{place}].path"),
-            fixes=(Fix(summary="Make the environment below your Linux home folder, and move the project there."),),
+            fixes=(Fix(summary=say("Make the environment below your Linux home folder, and move the project there.")),),
         )
 
 
@@ -133,18 +146,21 @@ def proxy_of_windows_is_elsewhere(machine: Snapshot, facts: Knowledge) -> Iterat
     if not local:
         return
     yield found(
-        f"{local[0].name} names a proxy on localhost, which in WSL is not Windows",
-        "A proxy that runs in Windows is not reached under that name, unless networking is mirrored.",
+        say("{name} names a proxy on localhost, which in WSL is not Windows", name=local[0].name),
+        say("A proxy that runs in Windows is not reached under that name, unless networking is mirrored."),
         evidence=tuple(f"variables.{each.name}" for each in local),
         fixes=(
             in_windows(
-                "In .wslconfig in your Windows home folder, set networkingMode=mirrored in the section [wsl2], then "
-                "restart WSL.",
+                say(
+                    "In .wslconfig in your Windows home folder, set networkingMode=mirrored in the section [wsl2], "
+                    "then "
+                    "restart WSL."
+                ),
                 ("wsl", "--shutdown"),
                 page=_CONFIG,
             ),
             Fix(
-                summary="Or take the variables out.",
+                summary=say("Or take the variables out."),
                 commands=tuple(unset_variable(machine, each.name) for each in local),
             ),
         ),
@@ -177,10 +193,13 @@ def windows_drive_is_nearly_full(machine: Snapshot, facts: Knowledge) -> Iterato
     if wsl is None or wsl.drive_free_bytes is None or wsl.drive_free_bytes >= _SMALL_DRIVE:
         return
     yield found(
-        f"Drive C of Windows has {wsl.drive_free_bytes / 10**9:.1f} GB free, whatever WSL shows",
-        "The virtual disk grows there, unless it was moved. An installation that fills it stops WSL.",
+        say(
+            "Drive C of Windows has {drive_free_bytes:.1f} GB free, whatever WSL shows",
+            drive_free_bytes=wsl.drive_free_bytes / 10**9,
+        ),
+        say("The virtual disk grows there, unless it was moved. An installation that fills it stops WSL."),
         evidence=("system.wsl.drive_free_bytes",),
-        fixes=(in_windows("Make room on the drive, or move the distribution to another one."),),
+        fixes=(in_windows(say("Make room on the drive, or move the distribution to another one.")),),
     )
 
 
@@ -203,8 +222,11 @@ def wslconfig_is_not_understood(machine: Snapshot, facts: Knowledge) -> Iterator
     if wsl is None or not wsl.settings_faults:
         return
     yield found(
-        f"WSL ignores this in .wslconfig: {listed(f'“{line}”' for line in wsl.settings_faults[:3])}",
-        "Sizes need a unit (8GB), settings a section above them ([wsl2]), and backslashes in paths are doubled.",
+        say(
+            "WSL ignores this in .wslconfig: {settings_faults}",
+            settings_faults=listed(f"“{line}”" for line in wsl.settings_faults[:3]),
+        ),
+        say("Sizes need a unit (8GB), settings a section above them ([wsl2]), and backslashes in paths are doubled."),
         evidence=("system.wsl.settings_faults",),
-        fixes=(in_windows("Correct the file, then restart WSL.", ("wsl", "--shutdown"), page=_CONFIG),),
+        fixes=(in_windows(say("Correct the file, then restart WSL."), ("wsl", "--shutdown"), page=_CONFIG),),
     )

@@ -12,6 +12,7 @@ from envdoctor.knowledge.load import Knowledge
 from envdoctor.knowledge.targets import target_of
 from envdoctor.model.finding import Fix
 from envdoctor.model.snapshot import STAGES, Declared, Snapshot
+from envdoctor.model.speech import say
 from envdoctor.model.stack import Target
 from envdoctor.model.version import minor, readable
 from envdoctor.rules.registry import Found
@@ -168,7 +169,9 @@ def _python(environment: Environment, facts: Knowledge) -> str | None:
 
 def changed(line: Line, text: str) -> Fix:
     """Write what a line becomes."""
-    return Fix(summary=f"Line {line.said.line} of {line.said.file} becomes: {text}")
+    return Fix(
+        summary=say("Line {line} of {file} becomes: {text}", line=line.said.line, file=line.said.file, text=text)
+    )
 
 
 def once(machine: Snapshot, findings: Iterable[Found]) -> Iterator[Found]:

@@ -12,6 +12,7 @@ from envdoctor.knowledge.tables import TorchRelease
 from envdoctor.knowledge.tables.frameworks import JaxRelease
 from envdoctor.model.finding import Fix
 from envdoctor.model.snapshot import Snapshot
+from envdoctor.model.speech import say
 from envdoctor.model.stack import Target
 from envdoctor.model.version import at_least, major, public
 from envdoctor.rules.files.asked import Environment, Line, changed, environments, once, target
@@ -53,8 +54,14 @@ def _companions(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         for other, wanted, right in _misfits(each, release, facts):
             fixes = (_pinned(other, right),) if right else ()
             yield found(
-                f"{other.said.name} {other.pin} needs torch {wanted}, and the file pins torch {release.version}",
-                "Its compiled part is for that torch; pip refuses the pair, or replaces torch.",
+                say(
+                    "{name} {pin} needs torch {wanted}, and the file pins torch {version}",
+                    name=other.said.name,
+                    pin=other.pin,
+                    wanted=wanted,
+                    version=release.version,
+                ),
+                say("Its compiled part is for that torch; pip refuses the pair, or replaces torch."),
                 evidence=(other.evidence, line.evidence),
                 fixes=fixes,
             )
@@ -143,13 +150,15 @@ def _numpy(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
                 continue
         line = numpy or torch.line
         yield found(
-            f"{torch.build.name} was built before NumPy 2, and the file lets NumPy 2 in",
-            "tensor.numpy() and what builds on it would fail; torch's metadata does not keep pip from taking it.",
+            say("{name} was built before NumPy 2, and the file lets NumPy 2 in", name=torch.build.name),
+            say("tensor.numpy() and what builds on it would fail; torch's metadata does not keep pip from taking it."),
             evidence=(line.evidence, *((torch.line.evidence,) if numpy else ())),
             fixes=(
                 line.instead(f"numpy{numpy.said.value or ''}", "numpy<2")
                 if numpy
-                else Fix(summary=f'Add "numpy<2" beside line {line.said.line} of {line.said.file}.'),
+                else Fix(
+                    summary=say('Add "numpy<2" beside line {line} of {file}.', line=line.said.line, file=line.said.file)
+                ),
             ),
             severity=None if numpy else "warning",
         )
@@ -183,8 +192,8 @@ def _tensorflow_gpu(machine: Snapshot) -> Iterator[Found]:
         if line is None or line.said.value is None or (line.pin and not at_least(line.pin, "2.12")):
             continue
         yield found(
-            "tensorflow-gpu is gone",
-            "Its last version is an empty one that stops the installation; tensorflow has GPU support itself.",
+            say("tensorflow-gpu is gone"),
+            say("Its last version is an empty one that stops the installation; tensorflow has GPU support itself."),
             evidence=(line.evidence,),
             fixes=(line.instead("tensorflow-gpu", "tensorflow[and-cuda]"),),
         )
@@ -226,8 +235,8 @@ def _jax(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         wrong = [extra for extra in extras if re.sub("[-_.]+", "-", extra.lower()) not in known]
         if release.extras is not None and wrong:
             yield found(
-                f"jax {release.version} has no extra {wrong[0]}",
-                "pip says so in a warning and installs the part for the processor only.",
+                say("jax {version} has no extra {wrong}", version=release.version, wrong=wrong[0]),
+                say("pip says so in a warning and installs the part for the processor only."),
                 evidence=(line.evidence,),
                 fixes=(
                     line.instead(
@@ -241,8 +250,13 @@ def _jax(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         need = _needs_driver(release, extras)
         if here.driver and need and major(here.driver) < int(need):
             yield found(
-                f"jax[{extras[0]}] needs a driver of branch {need} or newer, and there is {here.driver}",
-                "JAX would not find the GPU.",
+                say(
+                    "jax[{extras}] needs a driver of branch {need} or newer, and there is {driver}",
+                    extras=extras[0],
+                    need=need,
+                    driver=here.driver,
+                ),
+                say("JAX would not find the GPU."),
                 evidence=(line.evidence, "driver.version"),
                 fixes=(line.instead(extras[0], "cuda12"),) if major(here.driver) >= 525 else (),
                 severity="error",
@@ -258,8 +272,8 @@ def _jax(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
             if extra is None:
                 continue  # the processor is all that JAX can use there
             yield found(
-                "jax is installed without its part for NVIDIA GPUs",
-                "It computes on the processor; the extra brings the plugin and CUDA.",
+                say("jax is installed without its part for NVIDIA GPUs"),
+                say("It computes on the processor; the extra brings the plugin and CUDA."),
                 evidence=(line.evidence,),
                 fixes=(
                     changed(

@@ -13,6 +13,7 @@ from envdoctor.knowledge.tables import TorchRelease
 from envdoctor.knowledge.wheels import best_wheel
 from envdoctor.model.finding import Fix
 from envdoctor.model.snapshot import Snapshot
+from envdoctor.model.speech import say
 from envdoctor.model.stack import Target
 from envdoctor.model.version import compare, local, public
 from envdoctor.rules.files.asked import Environment, Line, changed, environments, target
@@ -154,7 +155,10 @@ def rewritten(line: Line, environment: Environment, build: Build, facts: Knowled
     fixes = tuple(changed(lines[number], text) for number, text in sorted(touched.items()))
     if tag_of(line.said.index or "") == build.tag or _ANY_TAG.search(command):
         return fixes
-    return (*fixes, Fix(summary=f"Take it from PyTorch's index: --index-url {build.index_url}"))
+    return (
+        *fixes,
+        Fix(summary=say("Take it from PyTorch's index: --index-url {index_url}", index_url=build.index_url)),
+    )
 
 
 def newest_with(tag: str, releases: Iterable[TorchRelease]) -> Build | None:
@@ -202,4 +206,4 @@ def left_open(asked: Asked) -> str:
     """Say what an open version gives today; empty where the file names one."""
     if not asked.torch.open or asked.torch.build is None:
         return ""
-    return f" The file leaves the version open, and today that gives {asked.torch.build.name}."
+    return say(" The file leaves the version open, and today that gives {name}.", name=asked.torch.build.name)

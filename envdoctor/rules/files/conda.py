@@ -9,6 +9,7 @@ from envdoctor.knowledge.fit import driver_floor, driver_runs
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.finding import Fix
 from envdoctor.model.snapshot import Snapshot
+from envdoctor.model.speech import say
 from envdoctor.model.version import compare, readable
 from envdoctor.rules.files.asked import Environment, Line, changed, environments, once, target
 from envdoctor.rules.registry import Found, found, rule
@@ -61,18 +62,21 @@ def _ended(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         problem = None
         wanted = re.match(r"={1,2}\s*(\d+\.\d+)", cuda.said.value or "") if cuda else None
         if channel is None and not own:
-            problem = "pytorch-cuda is a package of the channel pytorch, which the file does not name"
+            problem = say("pytorch-cuda is a package of the channel pytorch, which the file does not name")
         elif torch and version and readable(version) and compare(version, row.last) > 0:
             line = torch
-            problem = f"pytorch {version} was never in it"
+            problem = say("pytorch {version} was never in it", version=version)
         elif wanted and row.cuda and wanted[1] not in row.cuda:
-            problem = f"pytorch-cuda was published for {', '.join(row.cuda)}, not for {wanted[1]}"
+            problem = say(
+                "pytorch-cuda was published for {cuda}, not for {wanted}", cuda=", ".join(row.cuda), wanted=wanted[1]
+            )
         elif cuda and _channel(each, "nvidia") is None:
-            problem = "pytorch-cuda needs the channel nvidia too"
+            problem = say("pytorch-cuda needs the channel nvidia too")
         cuda_version = wanted[1] if wanted else "12.9"
         yield found(
-            f"The conda channel pytorch ended with {row.last}" + (f", and {problem}" if problem else ""),
-            "No newer release comes there. conda-forge builds pytorch with CUDA, and pip's wheels bring theirs.",
+            say("The conda channel pytorch ended with {last}", last=row.last)
+            + (say(", and {problem}", problem=problem) if problem else ""),
+            say("No newer release comes there. conda-forge builds pytorch with CUDA, and pip's wheels bring theirs."),
             evidence=(line.evidence, *((channel.evidence,) if channel and channel is not line else ())),
             fixes=(
                 *(
@@ -81,8 +85,10 @@ def _ended(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
                     else ()
                 ),
                 Fix(
-                    summary="Ask conda-forge for pytorch-gpu, with cuda-version in place of pytorch-cuda; "
-                    "`envdoctor provision` writes such an environment.yml.",
+                    summary=say(
+                        "Ask conda-forge for pytorch-gpu, with cuda-version in place of pytorch-cuda; "
+                        "`envdoctor provision` writes such an environment.yml."
+                    ),
                     commands=(("envdoctor", "provision", "--cuda", cuda_version, "--dry-run"),),
                 ),
             ),
@@ -118,8 +124,10 @@ def _mixed_channels(machine: Snapshot) -> Iterator[Found]:
         forge, defaults = _channel(each, "conda-forge"), _channel(each, "defaults", "main", "anaconda")
         if forge is not None and defaults is not None:
             yield found(
-                f"The channels {defaults.said.name} and {forge.said.name} are mixed",
-                "They build the same packages in different ways, and those do not always load together.",
+                say(
+                    "The channels {name} and {said_name} are mixed", name=defaults.said.name, said_name=forge.said.name
+                ),
+                say("They build the same packages in different ways, and those do not always load together."),
                 evidence=(defaults.evidence, forge.evidence),
                 fixes=(defaults.instead(defaults.said.name, "nodefaults"),),
             )
@@ -156,12 +164,21 @@ def _mixed(machine: Snapshot) -> Iterator[Found]:
         if pip is None or other is None:
             continue
         yield found(
-            f"conda brings {other.said.name}, and pip brings torch",
-            "Both write torch into the same folder."
+            say("conda brings {name}, and pip brings torch", name=other.said.name),
+            say("Both write torch into the same folder.")
             if own
-            else "pip's torch has its own CUDA; conda's is a second copy that may be loaded instead.",
+            else say("pip's torch has its own CUDA; conda's is a second copy that may be loaded instead."),
             evidence=(other.evidence, pip.evidence),
-            fixes=(Fix(summary=f"Take out line {other.said.line} of {other.said.file}: {other.said.text}"),),
+            fixes=(
+                Fix(
+                    summary=say(
+                        "Take out line {line} of {file}: {text}",
+                        line=other.said.line,
+                        file=other.said.file,
+                        text=other.said.text,
+                    )
+                ),
+            ),
             severity="error" if own else None,
         )
 
@@ -200,8 +217,12 @@ def _driver(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
             continue
         offered = facts.driver_cuda(here.driver)
         yield found(
-            f"{line.said.name} {read[1]} does not run on driver {here.driver}",
-            f"CUDA {read[1]} needs a driver of {driver_floor(facts, read[1], here.os)} or newer.",
+            say("{name} {read} does not run on driver {driver}", name=line.said.name, read=read[1], driver=here.driver),
+            say(
+                "CUDA {read} needs a driver of {driver_floor} or newer.",
+                read=read[1],
+                driver_floor=driver_floor(facts, read[1], here.os),
+            ),
             evidence=(line.evidence, "driver.version"),
             fixes=(line.instead(read[1], offered),) if offered else (),
         )

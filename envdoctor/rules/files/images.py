@@ -11,6 +11,7 @@ from envdoctor.knowledge.names import gpu_named
 from envdoctor.knowledge.tables import CudaImage
 from envdoctor.model.finding import Fix
 from envdoctor.model.snapshot import Snapshot
+from envdoctor.model.speech import say
 from envdoctor.model.version import at_least, compare, minor, numbers
 from envdoctor.rules.files.asked import Environment, Line, changed, environments, once, target
 from envdoctor.rules.registry import Found, found, rule
@@ -85,15 +86,15 @@ def _unknown_tags(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
             continue
         near = _nearest(read, facts)
         why = (
-            f"CUDA {cuda} is there for other systems or flavours, and this tag is not in the list."
+            say("CUDA {cuda} is there for other systems or flavours, and this tag is not in the list.", cuda=cuda)
             if cuda in known
-            else f"No image of CUDA {cuda} is in the list any more."
+            else say("No image of CUDA {cuda} is in the list any more.", cuda=cuda)
             if whole
-            else "There is no tag without CUDA's last part, a flavour and a system, and no `latest`."
+            else say("There is no tag without CUDA's last part, a flavour and a system, and no `latest`.")
         )
         yield found(
-            f"There is no image nvidia/cuda:{tag or 'latest'}",
-            f"The build would stop at this line: {why}",
+            say("There is no image nvidia/cuda:{tag}", tag=tag or "latest"),
+            say("The build would stop at this line: {why}", why=why),
             evidence=(image.evidence,),
             fixes=(_from(image, near.tag),) if near else (),
             severity="warning" if whole and cuda not in known else None,
@@ -127,7 +128,7 @@ def _from(image: Line, tag: str) -> Fix:
     name = image.said.name
     own = f"{name}:{image.said.value}" if image.said.value else name
     text = image.said.text
-    new = text.replace(own, tag, 1) if own in text else f"FROM {tag}"
+    new = text.replace(own, tag, 1) if own in text else say("FROM {tag}", tag=tag)
     return changed(image, new)
 
 
@@ -179,10 +180,21 @@ def _newer_images(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         floor = driver_floor(facts, cuda, here.os)
         fitting = _fitting_tag(image, offered, facts)
         yield found(
-            f"The image is for CUDA {cuda}, and driver {here.driver} offers {offered}",
-            f"The container is refused, or its programs do not start: CUDA {cuda} runs on drivers from {floor} on."
+            say(
+                "The image is for CUDA {cuda}, and driver {driver} offers {offered}",
+                cuda=cuda,
+                driver=here.driver,
+                offered=offered,
+            ),
+            say(
+                "The container is refused, or its programs do not start: CUDA {cuda} runs on drivers from {floor} on.",
+                cuda=cuda,
+                floor=floor,
+            )
             if not runs
-            else "NVIDIA's image asks the driver for its own CUDA before it starts, although programs of it would run.",
+            else say(
+                "NVIDIA's image asks the driver for its own CUDA before it starts, although programs of it would run."
+            ),
             evidence=(image.evidence, "driver.version"),
             fixes=(_from(image, fitting.tag),) if fitting else (),
             severity="warning" if runs and data_centre else None,
@@ -235,8 +247,13 @@ def _without_compiler(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
             continue
         tag = image.said.value
         yield found(
-            f"{package.said.name} is compiled by nvcc, and {image.said.name}:{tag or 'latest'} has none",
-            "The package index has sources of it only, so that installing it needs CUDA's compiler in the image.",
+            say(
+                "{name} is compiled by nvcc, and {said_name}:{tag} has none",
+                name=package.said.name,
+                said_name=image.said.name,
+                tag=tag or "latest",
+            ),
+            say("The package index has sources of it only, so that installing it needs CUDA's compiler in the image."),
             evidence=(package.evidence, image.evidence),
             fixes=(_devel(image, facts),),
         )
@@ -254,7 +271,7 @@ def _devel(image: Line, facts: Knowledge) -> Fix:
         near = _nearest(_TAG.fullmatch(devel), facts)
         if near:
             return _from(image, near.tag)
-    return Fix(summary="Build on nvidia/cuda in the flavour devel, of the CUDA that torch is for.")
+    return Fix(summary=say("Build on nvidia/cuda in the flavour devel, of the CUDA that torch is for."))
 
 
 def _has_compiler(each: Environment, image: Line) -> bool:
@@ -294,8 +311,8 @@ def _stubs(machine: Snapshot) -> Iterator[Found]:
                 continue
             kept = ":".join(folder for folder in folders if folder not in stubs)
             yield found(
-                f"LD_LIBRARY_PATH names CUDA's stubs ({stubs[0]})",
-                "Programs would load a libcuda without a driver behind it, and see no GPU.",
+                say("LD_LIBRARY_PATH names CUDA's stubs ({stubs})", stubs=stubs[0]),
+                say("Programs would load a libcuda without a driver behind it, and see no GPU."),
                 evidence=(line.evidence,),
                 fixes=(line.instead(line.said.value or "", kept),),
             )
@@ -332,8 +349,11 @@ def _driver_packages(machine: Snapshot) -> Iterator[Found]:
         for line in each.of("system"):
             if _DRIVER.fullmatch(line.said.name):
                 yield found(
-                    f"{line.said.name} is installed into the image",
-                    "The host hands its driver in when a container starts; a second one in the image clashes with it.",
+                    say("{name} is installed into the image", name=line.said.name),
+                    say(
+                        "The host hands its driver in when a container starts; a second one in the image clashes with "
+                        "it."
+                    ),
                     evidence=(line.evidence,),
                     fixes=(_without(line),),
                 )
@@ -345,5 +365,5 @@ def _without(line: Line) -> Fix:
     return (
         changed(line, text)
         if text.strip(" \\")
-        else Fix(summary=f"Take out line {line.said.line} of {line.said.file}.")
+        else Fix(summary=say("Take out line {line} of {file}.", line=line.said.line, file=line.said.file))
     )

@@ -9,6 +9,7 @@ from envdoctor.knowledge.load import Knowledge
 from envdoctor.knowledge.wheels import best_wheel
 from envdoctor.model.finding import Fix
 from envdoctor.model.snapshot import Snapshot
+from envdoctor.model.speech import say
 from envdoctor.model.version import at_least
 from envdoctor.rules.files.asked import changed, environments, once
 from envdoctor.rules.files.builds import INDEX, asked_for, newest_with, rewritten
@@ -52,9 +53,17 @@ def _never(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         if newest:
             fixes = (*fixes, *rewritten(torch.line, asked.environment, newest, facts))
         yield found(
-            f"torch{wanted.partition('+')[0]} was never published for {torch.tag}",
-            (f"torch {have.version} has {tags}." if have else "No release that this allows has such a build.")
-            + (f" The last with {torch.tag} is {newest.release.version}." if newest else ""),
+            say("torch{wanted} was never published for {tag}", wanted=wanted.partition("+")[0], tag=torch.tag),
+            (
+                say("torch {version} has {tags}.", version=have.version, tags=tags)
+                if have
+                else say("No release that this allows has such a build.")
+            )
+            + (
+                say(" The last with {tag} is {version}.", tag=torch.tag, version=newest.release.version)
+                if newest
+                else ""
+            ),
             evidence=(torch.line.evidence,),
             fixes=fixes,
         )
@@ -94,13 +103,24 @@ def _passed_over(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
             continue
         newest = newest_with(torch.tag, facts.torch_releases)
         exact = facts.torch(torch.line.pin) if torch.line.pin else None
-        why = f"{torch.tag} ends with torch {newest.release.version}" if newest and not exact else ""
+        why = (
+            say("{tag} ends with torch {version}", tag=torch.tag, version=newest.release.version)
+            if newest and not exact
+            else ""
+        )
         if exact:
-            why = f"torch {exact.version} was never published for {torch.tag}"
+            why = say("torch {version} was never published for {tag}", version=exact.version, tag=torch.tag)
         yield found(
-            f"The index {torch.tag} is named, and pip would take {build.name} from the package index",
-            f"pip takes the highest version of all indexes, and {why or 'that index has none that fits'}. "
-            f"The plain wheel is for {'CUDA ' + build.cuda if build.cuda else 'the processor'}.",
+            say(
+                "The index {tag} is named, and pip would take {name} from the package index",
+                tag=torch.tag,
+                name=build.name,
+            ),
+            say(
+                "pip takes the highest version of all indexes, and {why}. The plain wheel is for {cuda}.",
+                why=why or "that index has none that fits",
+                cuda="CUDA " + build.cuda if build.cuda else "the processor",
+            ),
             evidence=(torch.line.evidence,),
             fixes=rewritten(torch.line, asked.environment, newest, facts) if newest else (),
         )
@@ -137,12 +157,13 @@ def _links(machine: Snapshot) -> Iterator[Found]:
             if not old and not (page.startswith(f"{INDEX}/") and not page.endswith((".html", ".whl"))):
                 continue
             yield found(
-                f"-f {page} is " + ("a page that ended with torch 1.10" if old else "an index, and no page of links"),
-                "pip finds no file of torch there, and takes whatever the package index has.",
+                say("-f {page} is ", page=page)
+                + (say("a page that ended with torch 1.10") if old else say("an index, and no page of links")),
+                say("pip finds no file of torch there, and takes whatever the package index has."),
                 evidence=(line.evidence,),
                 fixes=(
                     changed(line, line.said.text.replace(f"-f {page}", f"--index-url {page}"))
                     if not old and f"-f {page}" in line.said.text
-                    else Fix(summary=f"Name the index of a build: --index-url {INDEX}/cu126"),
+                    else Fix(summary=say("Name the index of a build: --index-url {index}/cu126", index=INDEX)),
                 ),
             )

@@ -9,6 +9,7 @@ from envdoctor.knowledge.fit import variant_serves
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.finding import Fix
 from envdoctor.model.snapshot import Snapshot
+from envdoctor.model.speech import say
 from envdoctor.model.stack import Target
 from envdoctor.model.version import compare, major
 from envdoctor.rules.files.asked import once
@@ -54,7 +55,7 @@ def _driver(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         for objection in list(against(asked, facts, "driver"))[:1]:
             assert asked.torch.build
             yield found(
-                f"{asked.torch.build.name} does not run on driver {asked.here.driver}",
+                say("{name} does not run on driver {driver}", name=asked.torch.build.name, driver=asked.here.driver),
                 f"{_sentence(objection.because)}{left_open(asked)}",
                 evidence=(asked.torch.line.evidence, "driver.version"),
                 fixes=way_out(asked, facts),
@@ -90,7 +91,7 @@ def _code(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
             assert build
             place = next((at for at, gpu in enumerate(machine.gpus) if gpu.vendor == "nvidia"), None)
             yield found(
-                f"{build.name} has no code for {_failing(build, asked.here, facts)}",
+                say("{name} has no code for {failing}", name=build.name, failing=_failing(build, asked.here, facts)),
                 f"{_sentence(objection.because)}{left_open(asked)}",
                 evidence=(asked.torch.line.evidence, *((f"gpus[{place}].name",) if place is not None else ())),
                 fixes=way_out(asked, facts),
@@ -108,7 +109,7 @@ def _failing(build: Build, here: Target, facts: Knowledge) -> str:
         and variant_serves(facts, build.variant, gpu.capability, os=here.os, arch=here.arch, driver=here.driver)
         == "none"
     ]
-    return cards[0] if cards else "the GPU"
+    return cards[0] if cards else say("the GPU")
 
 
 def _too_new(build: Build, here: Target) -> bool:
@@ -147,8 +148,12 @@ def _wheel(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
             libc = objection.constraint != "python"
             assert asked.torch.build
             yield found(
-                f"There is no wheel of torch {asked.torch.build.release.version} for "
-                + (f"{asked.here.libc} {asked.here.glibc or ''}".strip() if libc else f"Python {asked.here.python}"),
+                say("There is no wheel of torch {version} for ", version=asked.torch.build.release.version)
+                + (
+                    f"{asked.here.libc} {asked.here.glibc or ''}".strip()
+                    if libc
+                    else say("Python {python}", python=asked.here.python)
+                ),
                 f"{_sentence(objection.because)}",
                 evidence=(line.evidence, *((image.evidence,) if image else ())),
                 fixes=way_out(asked, facts) if not libc else _other_image(asked),
@@ -203,8 +208,17 @@ def _other_cuda(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
                 break
         near = newest_with(tags[-1].tag, facts.torch_releases) if tags else None
         yield found(
-            f"The image is for CUDA {cuda}, and torch would be {build.version}, for CUDA {build.cuda}",
-            f"torch brings CUDA {build.cuda} itself and does not use the image's.{left_open(asked)}",
+            say(
+                "The image is for CUDA {cuda}, and torch would be {version}, for CUDA {build_cuda}",
+                cuda=cuda,
+                version=build.version,
+                build_cuda=build.cuda,
+            ),
+            say(
+                "torch brings CUDA {cuda} itself and does not use the image's.{left_open}",
+                cuda=build.cuda,
+                left_open=left_open(asked),
+            ),
             evidence=(asked.torch.line.evidence, image.evidence),
             fixes=rewritten(asked.torch.line, asked.environment, near, facts) if near else (),
         )
@@ -245,10 +259,17 @@ def _cpu(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         if not fixes and each.image is None:
             continue  # no build serves this GPU, so that the one for the processor is right
         where = each.image.evidence if each.image else f"gpus[{place}].name"
-        what = f"an image for GPUs ({each.image.said.name})" if each.image else "a machine with an NVIDIA GPU"
+        what = (
+            say("an image for GPUs ({name})", name=each.image.said.name)
+            if each.image
+            else say("a machine with an NVIDIA GPU")
+        )
         yield found(
-            f"{build.name} is for the processor alone, on {what}",
-            f"This build has no GPU code.{' Windows gets it from the package index.' if asked.torch.plain else ''}",
+            say("{name} is for the processor alone, on {what}", name=build.name, what=what),
+            say(
+                "This build has no GPU code.{rest}",
+                rest=" Windows gets it from the package index." if asked.torch.plain else "",
+            ),
             evidence=(asked.torch.line.evidence, where),
             fixes=fixes,
             severity="error" if each.image else None,
@@ -287,15 +308,15 @@ def _no_gpu(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         if here.os == "macos":
             continue
         other = next((gpu for gpu in here.gpus if gpu.vendor in ("amd", "intel")), None)
-        what = card_name(other) if other else "no GPU"
+        what = card_name(other) if other else say("no GPU")
         tag = "xpu" if other and other.vendor == "intel" else "cpu"
         amd = next((row.tag for row in facts.rocm_indexes if other and other.target in row.targets), None)
         near = newest_with(amd or tag, facts.torch_releases) if amd or not other or tag == "xpu" else None
         fixes = rewritten(asked.torch.line, asked.environment, near, facts) if near else ()
-        named = Fix(summary="If it is for another machine, say which: --gpu with the name of its card.")
+        named = Fix(summary=say("If it is for another machine, say which: --gpu with the name of its card."))
         yield found(
-            f"{build.name} is for NVIDIA GPUs, and this machine has {what}",
-            "torch would compute on the processor, and bring gigabytes of libraries that nothing uses."
+            say("{name} is for NVIDIA GPUs, and this machine has {what}", name=build.name, what=what),
+            say("torch would compute on the processor, and bring gigabytes of libraries that nothing uses.")
             + left_open(asked),
             evidence=(asked.torch.line.evidence, "gpus"),
             fixes=(*fixes, named),

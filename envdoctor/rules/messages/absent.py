@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.finding import Fix
 from envdoctor.model.snapshot import Snapshot
+from envdoctor.model.speech import say
 from envdoctor.rules.driver_packages import install_driver
 from envdoctor.rules.registry import Found, found, rule
 from envdoctor.rules.remedies import INSTALL_GUIDE, os_packages
@@ -60,14 +61,14 @@ def no_libcuda(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     if line is None or mentions(machine, r"docker (?:run|exec|build)|inside (?:the|a) container"):
         return
     yield found(
-        "libcuda, the driver's library for CUDA, is not installed or not found",
-        "It belongs to the driver, not to a CUDA toolkit, and must be of the same release as the kernel module.",
+        say("libcuda, the driver's library for CUDA, is not installed or not found"),
+        say("It belongs to the driver, not to a CUDA toolkit, and must be of the same release as the kernel module."),
         evidence=(line.evidence,),
         certainty="certain" if driver_answers(machine) else "likely",
         severity=None if works or "CUDA Version" in line.words[0] else "warning",
         fixes=(
             Fix(
-                summary="Install the driver's compute package in the driver's own version.",
+                summary=say("Install the driver's compute package in the driver's own version."),
                 commands=os_packages(machine, {"debian": ("libcuda1",)}),
                 effect="needs-root",
                 page=INSTALL_GUIDE,
@@ -127,12 +128,14 @@ def no_gpu(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     if other is None or asked is None:
         return
     yield found(
-        "This machine has no NVIDIA GPU, so nothing can make CUDA work on it",
-        "The report names other graphics only.",
+        say("This machine has no NVIDIA GPU, so nothing can make CUDA work on it"),
+        say("The report names other graphics only."),
         evidence=(other.evidence, asked.evidence) if other.evidence != asked.evidence else (other.evidence,),
         fixes=(
             Fix(
-                summary="Use a CPU build, the maker's own build (ROCm, XPU, MPS), or a machine with an NVIDIA GPU.",
+                summary=say(
+                    "Use a CPU build, the maker's own build (ROCm, XPU, MPS), or a machine with an NVIDIA GPU."
+                ),
                 effect="changes-env",
             ),
         ),
@@ -186,10 +189,12 @@ def no_driver(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     if line is None:
         return
     yield found(
-        "No NVIDIA driver answers on this machine",
-        "It is not installed, or its kernel module is not loaded"
+        say("No NVIDIA driver answers on this machine"),
+        say("It is not installed, or its kernel module is not loaded")
         + (
-            ": nvidia-smi is there and came with a driver, so look for a module that was not built for this kernel."
+            say(
+                ": nvidia-smi is there and came with a driver, so look for a module that was not built for this kernel."
+            )
             if "SMI" in line.words[0]
             else "."
         ),
@@ -198,7 +203,11 @@ def no_driver(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
             *(
                 (each,)
                 if (each := install_driver(machine, facts))
-                else (Fix(summary="Install the NVIDIA driver and restart.", effect="needs-reboot", page=INSTALL_GUIDE),)
+                else (
+                    Fix(
+                        summary=say("Install the NVIDIA driver and restart."), effect="needs-reboot", page=INSTALL_GUIDE
+                    ),
+                )
             ),
         ),
     )

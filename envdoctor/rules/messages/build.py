@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.finding import Fix
 from envdoctor.model.snapshot import Snapshot
+from envdoctor.model.speech import say
 from envdoctor.model.version import compare, major, readable
 from envdoctor.rules.registry import Found, found, rule
 from envdoctor.rules.told import Said, built_for, capability, cards_named, said
@@ -54,20 +55,24 @@ def other_nvcc(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     line = line or _by_facts(machine)
     if line is None:
         return
-    pair = f": nvcc {line.words[1]}, torch {line.words[2]}" if line.words.re.groups >= 2 and line.words[2] else ""
+    pair = (
+        say(": nvcc {words}, torch {words2}", words=line.words[1], words2=line.words[2])
+        if line.words.re.groups >= 2 and line.words[2]
+        else ""
+    )
     yield found(
-        f"The extension is compiled with another CUDA than PyTorch was built with{pair}",
-        "The major versions must be the same; a newer minor one of the toolkit is accepted.",
+        say("The extension is compiled with another CUDA than PyTorch was built with{pair}", pair=pair),
+        say("The major versions must be the same; a newer minor one of the toolkit is accepted."),
         evidence=(line.evidence,),
         fixes=(
             Fix(
-                summary=(
+                summary=say(
                     "Install the CUDA toolkit of PyTorch's version and point CUDA_HOME to it "
                     "(conda: cuda-nvcc in that version)."
                 )
             ),
             Fix(
-                summary=(
+                summary=say(
                     "Or install the build of PyTorch for the toolkit that is there, or a wheel "
                     "of the extension that is already compiled."
                 ),
@@ -127,13 +132,13 @@ def toolkit_too_old(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         return
     if "nvrtc" in line.words[0].lower() and machine.python and machine.python.framework("torch"):
         yield found(
-            f"The NVRTC inside this PyTorch does not know {cards_named(machine)}",
-            "torch brings its own compiler for kernels that are made at run time; it is of the build's CUDA.",
+            say("The NVRTC inside this PyTorch does not know {cards_named}", cards_named=cards_named(machine)),
+            say("torch brings its own compiler for kernels that are made at run time; it is of the build's CUDA."),
             evidence=(line.evidence,),
             slug="gpu-too-new-for-build",
             fixes=(
                 Fix(
-                    summary="Install a build of torch for a CUDA that knows the card.",
+                    summary=say("Install a build of torch for a CUDA that knows the card."),
                     commands=(("envdoctor", "provision"),),
                     effect="changes-env",
                 ),
@@ -147,30 +152,30 @@ def toolkit_too_old(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     dropped = bool(row and row.last_cuda and newest and compare(str(newest), row.last_cuda) > 0)
     if dropped:
         yield found(
-            f"This CUDA toolkit has dropped compute capability {capability}",
-            "Older generations leave the compiler with a new major version.",
+            say("This CUDA toolkit has dropped compute capability {capability}", capability=capability),
+            say("Older generations leave the compiler with a new major version."),
             evidence=(line.evidence,),
             slug="gpu-too-old-for-build",
             fixes=(
                 Fix(
-                    summary=(
-                        f"Use CUDA {row.last_cuda if row else ''} or older, or leave that architecture "
-                        f"out of the list to compile for."
+                    summary=say(
+                        "Use CUDA {last_cuda} or older, or leave that architecture out of the list to compile for.",
+                        last_cuda=row.last_cuda if row else "",
                     )
                 ),
             ),
         )
         return
     yield found(
-        "The CUDA toolkit is too old to compile for "
-        + (f"compute capability {capability}" if capability else "this GPU"),
-        f"Support begins with CUDA {row.first_cuda}."
+        say("The CUDA toolkit is too old to compile for ")
+        + (say("compute capability {capability}", capability=capability) if capability else say("this GPU")),
+        say("Support begins with CUDA {first_cuda}.", first_cuda=row.first_cuda)
         if row and row.first_cuda
-        else "It knows only the GPUs of its own time.",
+        else say("It knows only the GPUs of its own time."),
         evidence=(line.evidence,),
         fixes=(
             Fix(
-                summary=(
+                summary=say(
                     "Install a newer toolkit, or set TORCH_CUDA_ARCH_LIST to an architecture that it knows, with +PTX."
                 )
             ),
@@ -212,14 +217,14 @@ def compiler_too_new(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     if line is None:
         return
     yield found(
-        "The C++ compiler is newer than this CUDA toolkit accepts",
-        f"It accepts GCC up to {line.words[1]}."
+        say("The C++ compiler is newer than this CUDA toolkit accepts"),
+        say("It accepts GCC up to {words}.", words=line.words[1])
         if line.words.re.groups and line.words[1]
-        else "Each toolkit knows compilers up to its own time.",
+        else say("Each toolkit knows compilers up to its own time."),
         evidence=(line.evidence,),
         fixes=(
             Fix(
-                summary=(
+                summary=say(
                     "Install an older compiler beside the other and name it: export CC=gcc-11 "
                     "CXX=g++-11 (for nvcc: -ccbin), or use a newer toolkit."
                 ),
@@ -277,12 +282,12 @@ def ptxas_too_old(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     if said(machine, r"ptxas application ptx input") and said(machine, r"UNSUPPORTED_PTX|cuLink"):
         return  # the driver's own ptxas has spoken
     yield found(
-        "The ptxas that is found is older than the code or the GPU needs",
-        "It belongs to a toolkit of another CUDA version than the framework's.",
+        say("The ptxas that is found is older than the code or the GPU needs"),
+        say("It belongs to a toolkit of another CUDA version than the framework's."),
         evidence=(line.evidence,),
         fixes=(
             Fix(
-                summary=(
+                summary=say(
                     "Take the older toolkit's bin folder off PATH, or update it; JAX and Triton "
                     "bring a ptxas of their own (nvidia-cuda-nvcc, TRITON_PTXAS_PATH)."
                 )
@@ -319,12 +324,12 @@ def libdevice(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     if line is None:
         return
     yield found(
-        "XLA does not find nvvm/libdevice",
-        "The part of CUDA with nvcc is not installed, or lies where XLA does not look.",
+        say("XLA does not find nvvm/libdevice"),
+        say("The part of CUDA with nvcc is not installed, or lies where XLA does not look."),
         evidence=(line.evidence,),
         fixes=(
             Fix(
-                summary=(
+                summary=say(
                     "Install cuda-nvcc (conda, channel nvidia) or nvidia-cuda-nvcc-cu12 (pip), "
                     "and name its root: XLA_FLAGS=--xla_gpu_cuda_data_dir=FOLDER, the one that "
                     "holds nvvm."

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from envdoctor.knowledge.load import Knowledge, code_runs
 from envdoctor.model.finding import Fix
 from envdoctor.model.snapshot import Snapshot
+from envdoctor.model.speech import say
 from envdoctor.model.version import compare
 from envdoctor.rules.compiled import code_of
 from envdoctor.rules.installed import torch
@@ -78,7 +79,11 @@ def no_code(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
             machine,
             named.evidence,
             newer=own > max(codes_built),
-            named=f"it was built for sm_{min(codes_built)} to sm_{max(codes_built)}",
+            named=say(
+                "it was built for sm_{codes_built} to sm_{codes_built2}",
+                codes_built=min(codes_built),
+                codes_built2=max(codes_built),
+            ),
         )
         return
     listing = said(
@@ -96,14 +101,17 @@ def no_code(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
                 machine,
                 listing.evidence,
                 newer=own_code > max(archs),
-                named=f"it was built for sm_{min(archs)} to sm_{max(archs)}",
+                named=say("it was built for sm_{archs} to sm_{archs2}", archs=min(archs), archs2=max(archs)),
             )
             return
     requires = said(machine, r"which requires CUDA_VERSION >= (\d{4,5})\s+to\s+work properly")
     if requires:
         need = int(requires.group(1))
         yield _verdict(
-            machine, requires.evidence, newer=True, named=f"the card needs CUDA {need // 1000}.{need % 1000 // 10}"
+            machine,
+            requires.evidence,
+            newer=True,
+            named=say("the card needs CUDA {need}.{need2}", need=need // 1000, need2=need % 1000 // 10),
         )
         return
     codes = said(
@@ -115,7 +123,7 @@ def no_code(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
             machine,
             codes.evidence,
             newer=compare(codes.group(1), built[0]) > 0,
-            named=f"it was built for compute capability {listed(built)}",
+            named=say("it was built for compute capability {built}", built=listed(built)),
         )
         return
     span = said(
@@ -128,7 +136,7 @@ def no_code(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
             machine,
             span.evidence,
             newer=compare(span.group(1), span.group(3)) > 0,
-            named=f"it was built for compute capability {span.group(2)} to {span.group(3)}",
+            named=say("it was built for compute capability {text} to {text2}", text=span.group(2), text2=span.group(3)),
         )
         return
     old = said(
@@ -141,7 +149,7 @@ def no_code(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     )
     if old and not said(machine, r"(?i)triton"):
         yield _verdict(
-            machine, old.evidence, newer=False, named="the message names the oldest capability that is served"
+            machine, old.evidence, newer=False, named=say("the message names the oldest capability that is served")
         )
         return
     line = said(machine, *_NO_CODE) or said(machine, *_ODD)
@@ -151,7 +159,13 @@ def no_code(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     verdict = _newer(machine, facts, own_text, guess=said(machine, *_NO_CODE) is not None)
     if verdict is None:
         return
-    yield _verdict(machine, line.evidence, newer=verdict, named=f"compute capability {own_text}", likely=True)
+    yield _verdict(
+        machine,
+        line.evidence,
+        newer=verdict,
+        named=say("compute capability {own_text}", own_text=own_text),
+        likely=True,
+    )
 
 
 def _newer(machine: Snapshot, facts: Knowledge, own: str | None, *, guess: bool) -> bool | None:
@@ -172,13 +186,13 @@ def _verdict(machine: Snapshot, evidence: str, *, newer: bool, named: str, likel
     card = cards_named(machine)
     if newer:
         return found(
-            f"The build has no code for {card}, which is newer than what it was compiled for",
-            f"Here {named}. A newer driver does not help; a newer build does.",
+            say("The build has no code for {card}, which is newer than what it was compiled for", card=card),
+            say("Here {named}. A newer driver does not help; a newer build does.", named=named),
             evidence=(evidence,),
             certainty="likely" if likely else None,
             fixes=(
                 Fix(
-                    summary=(
+                    summary=say(
                         "Install a build for a CUDA that knows the card (Ampere 11.1, Ada and Hopper "
                         "11.8, Blackwell 12.8 or newer)."
                     ),
@@ -189,14 +203,14 @@ def _verdict(machine: Snapshot, evidence: str, *, newer: bool, named: str, likel
             ),
         )
     return found(
-        f"{card[:1].upper()}{card[1:]} is older than what this build serves",
-        f"Here {named}. Newer builds drop old cards.",
+        say("{card}{card2} is older than what this build serves", card=card[:1].upper(), card2=card[1:]),
+        say("Here {named}. Newer builds drop old cards.", named=named),
         evidence=(evidence,),
         slug="gpu-too-old-for-build",
         certainty="likely" if likely else None,
         fixes=(
             Fix(
-                summary=(
+                summary=say(
                     "Install an older build that still has code for the card, or build from source for its capability."
                 ),
                 effect="changes-env",
@@ -243,19 +257,19 @@ def gfx(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     if line is None:
         return
     yield found(
-        "The ROCm build has no code for this AMD GPU",
-        "Its gfx target is not among those that the build was compiled for.",
+        say("The ROCm build has no code for this AMD GPU"),
+        say("Its gfx target is not among those that the build was compiled for."),
         evidence=(line.evidence,),
         fixes=(
             Fix(
-                summary=(
+                summary=say(
                     "Try HSA_OVERRIDE_GFX_VERSION with a target of the same family that is supported "
                     "(10.3.0 for RDNA 2, 11.0.0 for RDNA 3)."
                 ),
                 commands=(("export", "HSA_OVERRIDE_GFX_VERSION=10.3.0"),),
             ),
             Fix(
-                summary="Or take a build for that target: a newer ROCm, AMD's own wheels, or one from source.",
+                summary=say("Or take a build for that target: a newer ROCm, AMD's own wheels, or one from source."),
                 effect="changes-env",
                 page=ROCM,
             ),
@@ -291,12 +305,12 @@ def slow_start(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     if line is None:
         return
     yield found(
-        "The GPU is newer than the build's machine code, so its PTX is compiled at the first start",
-        "It works, after minutes, and starts fast once the result is cached.",
+        say("The GPU is newer than the build's machine code, so its PTX is compiled at the first start"),
+        say("It works, after minutes, and starts fast once the result is cached."),
         evidence=(line.evidence,),
         fixes=(
             Fix(
-                summary=(
+                summary=say(
                     "Wait once and keep ~/.nv/ComputeCache with room: CUDA_CACHE_MAXSIZE=4294967296; "
                     "or install a build with code for the card."
                 ),

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.finding import Fix
 from envdoctor.model.snapshot import Snapshot
+from envdoctor.model.speech import say
 from envdoctor.rules.registry import Found, found, rule
 from envdoctor.rules.told import mentions, said
 
@@ -44,12 +45,12 @@ def no_virtual_cuda(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     if line is None:
         return
     yield found(
-        "conda's solver sees no CUDA driver on this machine (__cuda is missing)",
-        "It solves for the machine it runs on; for another one it has to be told.",
+        say("conda's solver sees no CUDA driver on this machine (__cuda is missing)"),
+        say("It solves for the machine it runs on; for another one it has to be told."),
         evidence=(line.evidence,),
         fixes=(
             Fix(
-                summary="Name the CUDA of the machine that will run it.",
+                summary=say("Name the CUDA of the machine that will run it."),
                 commands=(("export", "CONDA_OVERRIDE_CUDA=12.6"),),
             ),
         ),
@@ -99,13 +100,13 @@ def conda_mixed(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     if line is None:
         return
     yield found(
-        "CUDA packages of different versions are in one conda environment",
+        say("CUDA packages of different versions are in one conda environment"),
         ", ".join(f"{package.name} {package.version}" for package in parts) + ".",
         evidence=(line.evidence,),
         severity="error" if len(versions) > 1 else "warning",
         fixes=(
             Fix(
-                summary="Make a fresh environment and pin one version for all: cuda-version=12.6.",
+                summary=say("Make a fresh environment and pin one version for all: cuda-version=12.6."),
                 commands=(("envdoctor", "provision"),),
                 effect="changes-env",
             ),
@@ -143,12 +144,17 @@ def pip_in_conda(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
             line = said(machine, rf"(?m)\b(?:py)?{name}\b[^\n]*{theirs.version.replace('+', '.')}", rf"\b{name}\b")
             if line:
                 yield found(
-                    f"conda and pip both installed {name}: {ours.version} and {theirs.version}",
-                    "The copy that runs is the one that was written last.",
+                    say(
+                        "conda and pip both installed {name}: {version} and {theirs_version}",
+                        name=name,
+                        version=ours.version,
+                        theirs_version=theirs.version,
+                    ),
+                    say("The copy that runs is the one that was written last."),
                     evidence=(line.evidence,),
                     fixes=(
                         Fix(
-                            summary="Make a fresh environment and install the framework with one of the two only.",
+                            summary=say("Make a fresh environment and install the framework with one of the two only."),
                             commands=(("envdoctor", "provision"),),
                             effect="changes-env",
                         ),
@@ -195,14 +201,14 @@ def several(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     if line is None or (len(versions) < 2 and paths is None and "nvcc" not in line.words[0]):
         return
     yield found(
-        "Several CUDA copies are on the search path, and the first one is taken",
-        "The report names " + ", ".join(sorted(version for version in versions if version)) + "."
+        say("Several CUDA copies are on the search path, and the first one is taken"),
+        say("The report names ") + ", ".join(sorted(version for version in versions if version)) + "."
         if len(versions) > 1
-        else "The report shows more than one.",
+        else say("The report shows more than one."),
         evidence=(line.evidence,),
         fixes=(
             Fix(
-                summary=(
+                summary=say(
                     "Put the wanted toolkit first in PATH and LD_LIBRARY_PATH, set CUDA_HOME "
                     "to it, and remove the others."
                 )

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from envdoctor.knowledge.fit import branch_offers, driver_runs
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.snapshot import Snapshot
+from envdoctor.model.speech import say
 from envdoctor.model.version import at_least, readable
 from envdoctor.rules.registry import Found, found, rule
 from envdoctor.rules.remedies import on_host
@@ -58,8 +59,8 @@ def snap(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     if line is None or not in_container(machine):
         return
     yield found(
-        "Docker runs from a snap and does not see the host's NVIDIA container toolkit",
-        (
+        say("Docker runs from a snap and does not see the host's NVIDIA container toolkit"),
+        say(
             "The toolkit is for Docker's own packages; a snap cannot use it. With both "
             "installed, either may answer after a reboot."
         ),
@@ -67,7 +68,7 @@ def snap(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         certainty="certain" if certain else None,
         fixes=(
             on_host(
-                "Remove the snap, keep or install Docker's own packages, and set up the runtime anew.",
+                say("Remove the snap, keep or install Docker's own packages, and set up the runtime anew."),
                 ("sudo", "snap", "remove", "docker"),
                 ("sudo", "nvidia-ctk", "runtime", "configure", "--runtime=docker"),
                 ("sudo", "systemctl", "restart", "docker"),
@@ -109,12 +110,12 @@ def toolkit_missing(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     if line is None:
         return
     yield found(
-        "The NVIDIA container toolkit is not installed on the host, or Docker was not restarted since",
-        "The engine looks for it when it starts. The driver on the host is not the matter here.",
+        say("The NVIDIA container toolkit is not installed on the host, or Docker was not restarted since"),
+        say("The engine looks for it when it starts. The driver on the host is not the matter here."),
         evidence=(line.evidence,),
         fixes=(
             on_host(
-                (
+                say(
                     "Install nvidia-container-toolkit from NVIDIA's repository on the host, register "
                     "it and restart Docker."
                 ),
@@ -151,17 +152,18 @@ def cgroup_v2(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     if line is None:
         return
     yield found(
-        "libnvidia-container is too old for a host with cgroup v2",
-        "Support for cgroup v2 came with libnvidia-container 1.8.",
+        say("libnvidia-container is too old for a host with cgroup v2"),
+        say("Support for cgroup v2 came with libnvidia-container 1.8."),
         evidence=(line.evidence,),
         fixes=(
             on_host(
-                "Update nvidia-container-toolkit and libnvidia-container to 1.8 or newer.",
+                say("Update nvidia-container-toolkit and libnvidia-container to 1.8 or newer."),
                 effect="needs-root",
                 page=TOOLKIT,
             ),
             on_host(
-                "Or start the host with the kernel parameter systemd.unified_cgroup_hierarchy=0.", effect="needs-reboot"
+                say("Or start the host with the kernel parameter systemd.unified_cgroup_hierarchy=0."),
+                effect="needs-reboot",
             ),
         ),
     )
@@ -199,32 +201,39 @@ def image_wants_newer_driver(machine: Snapshot, facts: Knowledge) -> Iterator[Fo
         offered = branch_offers(facts, driver.version)
     if "cuda" in line.words[0] and offered and readable(offered) and readable(wanted) and at_least(offered, wanted):
         yield found(
-            f"The container tools refuse CUDA {wanted} although the driver offers {offered}",
-            (
+            say(
+                "The container tools refuse CUDA {wanted} although the driver offers {offered}",
+                wanted=wanted,
+                offered=offered,
+            ),
+            say(
                 "The requirement is met, so the tools have read a lower number than nvidia-smi: "
                 "a defect of that release, seen in WSL."
             )
             if in_wsl(machine)
-            else "The requirement is met, so the tools have read a lower number than nvidia-smi shows.",
+            else say("The requirement is met, so the tools have read a lower number than nvidia-smi shows."),
             evidence=(line.evidence, "driver.version" if driver and driver.version else "driver.cuda"),
             certainty="likely",
             slug="known-broken-release",
             fixes=(
                 on_host(
-                    "Update the container toolkit, or leave the check out: -e NVIDIA_DISABLE_REQUIRE=1.",
+                    say("Update the container toolkit, or leave the check out: -e NVIDIA_DISABLE_REQUIRE=1."),
                     page=SPECIALIZED,
                 ),
             ),
         )
         return
-    shown = f"; this driver offers {offered}" if offered else ""
+    shown = say("; this driver offers {offered}", offered=offered) if offered else ""
     yield found(
-        f"The host's driver is too old for this image, which asks for {line.words[0].rpartition(': ')[2][:60]}",
-        f"The check stands before the container's start{shown}.",
+        say(
+            "The host's driver is too old for this image, which asks for {words}",
+            words=line.words[0].rpartition(": ")[2][:60],
+        ),
+        say("The check stands before the container's start{shown}.", shown=shown),
         evidence=(line.evidence, *(("driver.version",) if machine.driver and machine.driver.version else ())),
         fixes=(
             on_host(
-                "Update the NVIDIA driver of the host, or take an image for the CUDA that the driver offers.",
+                say("Update the NVIDIA driver of the host, or take an image for the CUDA that the driver offers."),
                 effect="needs-reboot",
                 page=SPECIALIZED,
             ),
@@ -270,13 +279,13 @@ def started_without(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     if line is None:
         return
     yield found(
-        "The container was started without access to the GPU",
-        "Nothing in the image is at fault; the engine has to be asked for the GPU.",
+        say("The container was started without access to the GPU"),
+        say("Nothing in the image is at fault; the engine has to be asked for the GPU."),
         evidence=(line.evidence,),
         certainty="certain" if certain else "likely",
         fixes=(
             on_host(
-                (
+                say(
                     "Start it with --gpus all (compose: a device request with the driver nvidia); "
                     "the host needs nvidia-container-toolkit."
                 ),

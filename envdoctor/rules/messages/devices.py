@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.finding import Fix
 from envdoctor.model.snapshot import Snapshot
+from envdoctor.model.speech import say
 from envdoctor.rules.registry import Found, found, rule
 from envdoctor.rules.remedies import unset_variable
 from envdoctor.rules.told import NO_DEVICE, in_wsl, mentions, said
@@ -53,19 +54,19 @@ def mig(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     if line is None or failed is None:
         return
     yield found(
-        "The GPU is in MIG mode and no instance of it is visible to the program",
-        "Programs see instances, not the card.",
+        say("The GPU is in MIG mode and no instance of it is visible to the program"),
+        say("Programs see instances, not the card."),
         evidence=(line.evidence, failed.evidence) if line.evidence != failed.evidence else (line.evidence,),
         fixes=(
             Fix(
-                summary=(
+                summary=say(
                     "Name an instance, CUDA_VISIBLE_DEVICES=MIG-…, or ask the scheduler for one; "
                     "where none exists, create it."
                 ),
                 commands=(("nvidia-smi", "-L"),),
             ),
             Fix(
-                summary="Or turn MIG off: nvidia-smi -mig 0.",
+                summary=say("Or turn MIG off: nvidia-smi -mig 0."),
                 commands=(("sudo", "nvidia-smi", "-mig", "0"),),
                 effect="needs-root",
             ),
@@ -113,13 +114,15 @@ def hidden(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     if failed is None or not (absurd or beyond or (first.isdigit() and int(first) > 0 and count <= 1)):
         return
     yield found(
-        f"CUDA_VISIBLE_DEVICES={value or '(empty)'} hides the GPU",
-        "No GPU of that number is there; numbers begin at 0." if first.isdigit() else "This value names no GPU.",
+        say("CUDA_VISIBLE_DEVICES={value} hides the GPU", value=value or "(empty)"),
+        say("No GPU of that number is there; numbers begin at 0.")
+        if first.isdigit()
+        else say("This value names no GPU."),
         evidence=("variables.CUDA_VISIBLE_DEVICES", failed.evidence),
         certainty="certain" if absurd or beyond else "likely",
         fixes=(
             Fix(
-                summary="Unset the variable, or set it to a number that nvidia-smi -L shows.",
+                summary=say("Unset the variable, or set it to a number that nvidia-smi -L shows."),
                 commands=(unset_variable(machine, "CUDA_VISIBLE_DEVICES"),),
             ),
         ),
@@ -167,20 +170,20 @@ def after_suspend(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     if line is None:
         return
     yield found(
-        "CUDA answers with an unknown error"
-        + (" after a suspend" if slept else "")
-        + ": the module nvidia_uvm has to be loaded anew",
-        "nvidia-smi works without that module, so its table proves nothing here.",
+        say("CUDA answers with an unknown error")
+        + (say(" after a suspend") if slept else "")
+        + say(": the module nvidia_uvm has to be loaded anew"),
+        say("nvidia-smi works without that module, so its table proves nothing here."),
         evidence=(line.evidence,),
         certainty="certain" if slept and mentions(machine, r"nvidia[_-]uvm") else None,
         fixes=(
             Fix(
-                summary="Load the module anew, or restart.",
+                summary=say("Load the module anew, or restart."),
                 commands=(("sudo", "rmmod", "nvidia_uvm"), ("sudo", "modprobe", "nvidia_uvm")),
                 effect="needs-root",
             ),
             Fix(
-                summary="Enable the driver's services for suspend, so that memory is saved.",
+                summary=say("Enable the driver's services for suspend, so that memory is saved."),
                 commands=(("sudo", "systemctl", "enable", "nvidia-suspend.service", "nvidia-resume.service"),),
                 effect="needs-root",
             ),
@@ -233,13 +236,15 @@ def peer_to_peer(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     if line is None or ("NCCL_P2P_DISABLE" in line.words[0] and not mentions(machine, *_TROUBLE)):
         return  # a manual or a list of variables names it as well
     yield found(
-        "Direct exchange between the GPUs does not work on this machine",
-        "One GPU alone works; two hang or give wrong numbers as soon as they talk to each other over PCIe.",
+        say("Direct exchange between the GPUs does not work on this machine"),
+        say("One GPU alone works; two hang or give wrong numbers as soon as they talk to each other over PCIe."),
         evidence=(line.evidence,),
         fixes=(
-            Fix(summary="Let NCCL go through host memory.", commands=(("export", "NCCL_P2P_DISABLE=1"),)),
+            Fix(summary=say("Let NCCL go through host memory."), commands=(("export", "NCCL_P2P_DISABLE=1"),)),
             Fix(
-                summary="Or turn the IOMMU or ACS off in the firmware (kernel parameter iommu=pt or amd_iommu=off).",
+                summary=say(
+                    "Or turn the IOMMU or ACS off in the firmware (kernel parameter iommu=pt or amd_iommu=off)."
+                ),
                 effect="needs-reboot",
             ),
         ),
@@ -266,8 +271,8 @@ def no_device(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     if line is None or machine.driver is not None:
         return
     yield found(
-        "CUDA finds no device; no driver is shown to be at work",
-        "The message has several causes; the output of nvidia-smi would tell more.",
+        say("CUDA finds no device; no driver is shown to be at work"),
+        say("The message has several causes; the output of nvidia-smi would tell more."),
         evidence=(line.evidence,),
-        fixes=(Fix(summary="Run nvidia-smi, and add what it prints.", commands=(("nvidia-smi",),)),),
+        fixes=(Fix(summary=say("Run nvidia-smi, and add what it prints."), commands=(("nvidia-smi",),)),),
     )

@@ -9,6 +9,7 @@ from envdoctor.knowledge.load import Knowledge
 from envdoctor.knowledge.targets import target_of
 from envdoctor.model.finding import Fix
 from envdoctor.model.snapshot import Snapshot
+from envdoctor.model.speech import say
 from envdoctor.model.version import at_least, compare, readable
 from envdoctor.rules.driver_packages import install_driver
 from envdoctor.rules.registry import Found, found, rule
@@ -61,13 +62,13 @@ def secure_boot(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     if line is None:
         return
     yield found(
-        "Secure Boot refuses the NVIDIA kernel module: its signing key is not enrolled",
-        "The driver is installed; the kernel may not load it.",
+        say("Secure Boot refuses the NVIDIA kernel module: its signing key is not enrolled"),
+        say("The driver is installed; the kernel may not load it."),
         evidence=(line.evidence,),
         certainty="certain" if "ey" in line.words[0] else "likely",
         fixes=(
             Fix(
-                summary=(
+                summary=say(
                     "Enrol the key that signs the modules, restart, and confirm it at the blue "
                     "screen; or turn Secure Boot off in the firmware."
                 ),
@@ -110,14 +111,16 @@ def nouveau(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     if line is None:
         return
     yield found(
-        "nouveau holds the card, so NVIDIA's driver cannot use it",
-        "A card belongs to one driver at a time.",
+        say("nouveau holds the card, so NVIDIA's driver cannot use it"),
+        say("A card belongs to one driver at a time."),
         evidence=(line.evidence,),
         fixes=(
             Fix(
-                summary="Write “blacklist nouveau” and “options nouveau modeset=0” into "
-                "/etc/modprobe.d/blacklist-nouveau.conf, "
-                "rebuild the start-up image (update-initramfs -u, or dracut --force) and restart.",
+                summary=say(
+                    "Write “blacklist nouveau” and “options nouveau modeset=0” into "
+                    "/etc/modprobe.d/blacklist-nouveau.conf, "
+                    "rebuild the start-up image (update-initramfs -u, or dracut --force) and restart."
+                ),
                 effect="needs-reboot",
                 page=INSTALL_GUIDE,
             ),
@@ -186,8 +189,8 @@ def no_module_for_kernel(machine: Snapshot, facts: Knowledge) -> Iterator[Found]
     if line is None:
         return
     yield found(
-        "There is no NVIDIA module for the kernel that runs",
-        (
+        say("There is no NVIDIA module for the kernel that runs"),
+        say(
             "The driver's programs are installed; its kernel half has to be built for "
             "each kernel, which needs that kernel's headers."
         ),
@@ -195,9 +198,11 @@ def no_module_for_kernel(machine: Snapshot, facts: Knowledge) -> Iterator[Found]
         certainty="certain" if certain else "likely",
         fixes=(
             Fix(
-                summary="Install the headers of the running kernel, with the package that follows "
-                "its updates, and build the module again: "
-                "sudo dkms autoinstall.",
+                summary=say(
+                    "Install the headers of the running kernel, with the package that follows "
+                    "its updates, and build the module again: "
+                    "sudo dkms autoinstall."
+                ),
                 commands=os_packages(
                     machine, {"ubuntu": ("linux-headers-generic",), "debian": ("linux-headers-amd64",)}
                 ),
@@ -257,26 +262,38 @@ def too_old(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         return
     floor = driver_floor(facts, needed, target_of(machine, facts).os if machine.system else None) if needed else None
     refuted = bool(driver and floor and at_least(driver, floor) and "nsufficient" in line.words[0])
-    offered = f"; this one offers CUDA {machine.driver.cuda}" if machine.driver and machine.driver.cuda else ""
+    offered = (
+        say("; this one offers CUDA {cuda}", cuda=machine.driver.cuda) if machine.driver and machine.driver.cuda else ""
+    )
     update = install_driver(machine, facts, floor)
     yield found(
-        f"The NVIDIA driver{f' {driver}' if driver else ''} is too old for "
-        + (f"CUDA {needed}" if needed else "the CUDA of this program"),
+        say("The NVIDIA driver{value} is too old for ", value=f" {driver}" if driver else "")
+        + (say("CUDA {needed}", needed=needed) if needed else say("the CUDA of this program")),
         (
-            f"Driver {driver} should run CUDA {needed}, so another libcuda may be loaded than the driver's own. "
+            say(
+                "Driver {driver} should run CUDA {needed}, so another libcuda may be loaded than the driver's own. ",
+                driver=driver,
+                needed=needed,
+            )
             if refuted
             else ""
         )
-        + f"The program's own CUDA decides which driver it needs{offered}. Either half can be changed.",
+        + say(
+            "The program's own CUDA decides which driver it needs{offered}. Either half can be changed.",
+            offered=offered,
+        ),
         evidence=(line.evidence, *(("driver.version",) if driver else ())),
         certainty="likely" if refuted or "nsufficient" in line.words[0] else "certain",
         fixes=(
             *(
                 (update,)
                 if update
-                else (Fix(summary="Update the NVIDIA driver.", effect="needs-reboot", page=INSTALL_GUIDE),)
+                else (Fix(summary=say("Update the NVIDIA driver."), effect="needs-reboot", page=INSTALL_GUIDE),)
             ),
-            Fix(summary="Or install a build of the program for the CUDA that the driver offers.", effect="changes-env"),
+            Fix(
+                summary=say("Or install a build of the program for the CUDA that the driver offers."),
+                effect="changes-env",
+            ),
         ),
     )
 

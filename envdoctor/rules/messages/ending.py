@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.finding import Fix
 from envdoctor.model.snapshot import Snapshot
+from envdoctor.model.speech import message, say
 from envdoctor.rules.missing import LIBRARY
 from envdoctor.rules.registry import Found, found, rule
 from envdoctor.rules.told import Said, said
@@ -27,9 +28,16 @@ def _where(machine: Snapshot) -> str:
     library, frame = said(machine, *_LIBRARY), said(machine, _FRAME)
     parts = []
     if library:
-        parts.append(f"It happened in {library.group(1).rpartition('/')[2]}.")
+        parts.append(say("It happened in {text}.", text=library.group(1).rpartition("/")[2]))
     if frame:
-        parts.append(f"Python was in {frame.group(3)}, line {frame.group(2)} of {frame.group(1)}.")
+        parts.append(
+            say(
+                "Python was in {text}, line {text2} of {text3}.",
+                text=frame.group(3),
+                text2=frame.group(2),
+                text3=frame.group(1),
+            )
+        )
     return " ".join(parts)
 
 
@@ -57,12 +65,12 @@ def segfault(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     if line is None:
         return
     yield found(
-        "The program crashed inside compiled code (segmentation fault)",
-        _where(machine) or "Nobody told in which library; `python -X faulthandler` tells where Python was.",
+        say("The program crashed inside compiled code (segmentation fault)"),
+        _where(machine) or say("Nobody told in which library; `python -X faulthandler` tells where Python was."),
         evidence=(line.evidence,),
         fixes=(
             Fix(
-                summary=(
+                summary=say(
                     "Install the package that owns that library again, in the build for this torch and numpy; "
                     "`envdoctor diagnose` finds builds that do not belong together and libraries that are there twice."
                 ),
@@ -93,15 +101,17 @@ def unknown_instruction(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     line = said(machine, r"(?i)illegal instruction|trap invalid opcode")
     if line is None or features is None or "avx2" not in features:
         return
-    more = "AVX-512 too" if "avx512f" in features else "no AVX-512"
+    more = say("AVX-512 too") if "avx512f" in features else say("no AVX-512")
     yield found(
-        "The program used an instruction that this processor does not have",
-        " ".join(filter(None, (f"The processor has AVX2 and {more}.", _where(machine)))),
+        say("The program used an instruction that this processor does not have"),
+        " ".join(filter(None, (say("The processor has AVX2 and {more}.", more=more), _where(machine)))),
         evidence=(line.evidence, "cpu.features"),
         fixes=(
             Fix(
-                summary="Take the published wheel of that package, or build it on this machine without -march=native "
-                "of another one.",
+                summary=say(
+                    "Take the published wheel of that package, or build it on this machine without -march=native "
+                    "of another one."
+                ),
                 effect="changes-env",
             ),
         ),
@@ -137,9 +147,11 @@ _DEBUG = ("export", "NCCL_DEBUG=INFO")
 _NCCL_WORDS: tuple[tuple[str, str, str, Fix, bool], ...] = (
     (
         r"(?i)mismatched NCCL version|NCCL version mismatch|ncclInvalidUsage[^\n]{0,200}version",
-        "The processes load different releases of NCCL",
-        "All of them must use the same; torch brings one of its own as a wheel.",
-        Fix(summary="Take the same environment on every machine, and no LD_LIBRARY_PATH with another libnccl."),
+        message("The processes load different releases of NCCL"),
+        message("All of them must use the same; torch brings one of its own as a wheel."),
+        Fix(
+            summary=message("Take the same environment on every machine, and no LD_LIBRARY_PATH with another libnccl.")
+        ),
         False,
     ),
     (
@@ -147,17 +159,22 @@ _NCCL_WORDS: tuple[tuple[str, str, str, Fix, bool], ...] = (
             r"(?i)Watchdog caught collective operation timeout|Some NCCL operations have failed or timed out"
             r"|NCCL (?:operation|communicator)[^\n]{0,80}timed? ?out"
         ),
-        "A process waited for the others in NCCL until its time was up",
-        "Another process most likely died, or does other steps than this one; that one's words are the cause.",
-        Fix(summary="Look at the output of the other ranks first, then with NCCL's own log.", commands=(_DEBUG,)),
+        message("A process waited for the others in NCCL until its time was up"),
+        message("Another process most likely died, or does other steps than this one; that one's words are the cause."),
+        Fix(
+            summary=message("Look at the output of the other ranks first, then with NCCL's own log."),
+            commands=(_DEBUG,),
+        ),
         True,
     ),
     (
         r"(?i)unhandled system error|ncclSystemError",
-        "NCCL cannot use the network or the shared memory of this machine",
-        "A system call failed: no such network interface, a firewall, or too little /dev/shm.",
+        message("NCCL cannot use the network or the shared memory of this machine"),
+        message("A system call failed: no such network interface, a firewall, or too little /dev/shm."),
         Fix(
-            summary="Read NCCL's own log; name the interface (NCCL_SOCKET_IFNAME), and give a container --ipc=host.",
+            summary=message(
+                "Read NCCL's own log; name the interface (NCCL_SOCKET_IFNAME), and give a container --ipc=host."
+            ),
             commands=(_DEBUG,),
             page=_NCCL,
         ),
@@ -165,16 +182,16 @@ _NCCL_WORDS: tuple[tuple[str, str, str, Fix, bool], ...] = (
     ),
     (
         r"(?i)unhandled cuda error|ncclUnhandledCudaError",
-        "A CUDA call inside NCCL failed",
-        "Most often two processes share a GPU, memory was full, or peer-to-peer access is broken.",
-        Fix(summary="Read NCCL's own log, and give each process its own GPU.", commands=(_DEBUG,), page=_NCCL),
+        message("A CUDA call inside NCCL failed"),
+        message("Most often two processes share a GPU, memory was full, or peer-to-peer access is broken."),
+        Fix(summary=message("Read NCCL's own log, and give each process its own GPU."), commands=(_DEBUG,), page=_NCCL),
         True,
     ),
     (
         r"(?i)ncclRemoteError|remote process exited or there was a network error",
-        "Another process of the run ended while NCCL waited for it",
-        "That one's last words are the cause; this process only noticed.",
-        Fix(summary="Look at the output of the other ranks."),
+        message("Another process of the run ended while NCCL waited for it"),
+        message("That one's last words are the cause; this process only noticed."),
+        Fix(summary=message("Look at the output of the other ranks.")),
         False,
     ),
 )
@@ -203,15 +220,17 @@ def missing(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     packages = {"libGL": "libgl1", "libgomp": "libgomp1", "libglib-2": "libglib2.0-0", "libsndfile": "libsndfile1"}
     package = next((each for stem, each in packages.items() if name.startswith(f"{stem}.")), None)
     yield found(
-        f"The library {name} is missing",
-        "The loader did not find it in any of its folders.",
+        say("The library {name} is missing", name=name),
+        say("The loader did not find it in any of its folders."),
         evidence=(line.evidence,),
         fixes=(
-            Fix(summary="Install it.", commands=(("apt-get", "install", package),), effect="needs-root")
+            Fix(summary=say("Install it."), commands=(("apt-get", "install", package),), effect="needs-root")
             if package
             else Fix(
-                summary="Install the package that has it (`apt-file search`, `dnf provides`, or conda-forge), or name "
-                "its folder in LD_LIBRARY_PATH.",
+                summary=say(
+                    "Install the package that has it (`apt-file search`, `dnf provides`, or conda-forge), or name "
+                    "its folder in LD_LIBRARY_PATH."
+                ),
             ),
         ),
     )

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.finding import Fix
 from envdoctor.model.snapshot import Snapshot
+from envdoctor.model.speech import say
 from envdoctor.model.version import compare, readable
 from envdoctor.rules.registry import Found, found, rule
 from envdoctor.rules.told import Said, said
@@ -42,12 +43,12 @@ def jax_versions(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     if line is None:
         return
     yield found(
-        "jax and jaxlib, or its CUDA plugin, are of releases that do not go together",
-        "An update of one of them alone does that.",
+        say("jax and jaxlib, or its CUDA plugin, are of releases that do not go together"),
+        say("An update of one of them alone does that."),
         evidence=(line.evidence,),
         fixes=(
             Fix(
-                summary="Install all of them in one command, which chooses one release.",
+                summary=say("Install all of them in one command, which chooses one release."),
                 commands=(("python", "-m", "pip", "install", "--upgrade", "jax[cuda12]"),),
                 effect="changes-env",
                 page="https://docs.jax.dev/en/latest/installation.html",
@@ -92,12 +93,12 @@ def externally_managed(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     if line is None:
         return
     yield found(
-        "The system's Python does not let pip install packages",
-        "It belongs to the distribution; an environment of your own takes the package.",
+        say("The system's Python does not let pip install packages"),
+        say("It belongs to the distribution; an environment of your own takes the package."),
         evidence=(line.evidence,),
         fixes=(
             Fix(
-                summary="Make an environment and install there.",
+                summary=say("Make an environment and install there."),
                 commands=(("python3", "-m", "venv", ".venv"),),
                 effect="changes-env",
             ),
@@ -136,10 +137,12 @@ def local_file(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     if line is None or "site-packages" in line.words[0]:
         return
     yield found(
-        "A file of your own has the name of a module and is imported in its place",
-        "The message or the traceback names it.",
+        say("A file of your own has the name of a module and is imported in its place"),
+        say("The message or the traceback names it."),
         evidence=(line.evidence,),
-        fixes=(Fix(summary="Rename that file, remove __pycache__ beside it, and start Python in another folder."),),
+        fixes=(
+            Fix(summary=say("Rename that file, remove __pycache__ beside it, and start Python in another folder.")),
+        ),
     )
 
 
@@ -182,12 +185,12 @@ def requirements(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     if line is None:
         return
     yield found(
-        "A package finds another release of one that it depends on than it was made for",
-        "The message names the two.",
+        say("A package finds another release of one that it depends on than it was made for"),
+        say("The message names the two."),
         evidence=(line.evidence,),
         fixes=(
             Fix(
-                summary="Install the release that the message asks for, then let pip check the rest.",
+                summary=say("Install the release that the message asks for, then let pip check the rest."),
                 commands=(("python", "-m", "pip", "check"),),
                 effect="changes-env",
             ),

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.finding import Fix
 from envdoctor.model.snapshot import Snapshot
+from envdoctor.model.speech import say
 from envdoctor.rules.registry import Found, found, rule
 from envdoctor.rules.told import cards_named, said
 
@@ -64,12 +65,16 @@ def feature(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     if line is None or (torch and torch.gpu_build is False):
         return  # a build for the CPU lacks everything, whatever the card is
     yield found(
-        f"{(card := cards_named(machine))[:1].upper()}{card[1:]} lacks what this run asks for",
-        "The message names the capability that is needed; no driver or toolkit adds it.",
+        say(
+            "{card}{card2} lacks what this run asks for",
+            card=(card := cards_named(machine))[:1].upper(),
+            card2=card[1:],
+        ),
+        say("The message names the capability that is needed; no driver or toolkit adds it."),
         evidence=(line.evidence,),
         fixes=(
             Fix(
-                summary=(
+                summary=say(
                     "Ask for float16 instead of bfloat16 and for another attention or quantisation, or use a newer GPU."
                 )
             ),

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.finding import Fix
 from envdoctor.model.snapshot import Snapshot
+from envdoctor.model.speech import say
 from envdoctor.model.version import at_least, readable
 from envdoctor.rules.registry import Found, found, rule
 from envdoctor.rules.told import (
@@ -59,20 +60,20 @@ def tensorflow_windows(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         )
     if line is None:
         return
-    shown = tensorflow.version if tensorflow else "2.11 and newer"
+    shown = tensorflow.version if tensorflow else say("2.11 and newer")
     # A person who says only that there is no GPU may have none.
     wanted = gpu_expected(machine) or mentions(
         machine, r"list_physical|gpu_available|built_with|cuda(?!/cudnn are installed)|cudnn(?! are installed)"
     )
     yield found(
-        f"TensorFlow {shown} cannot use a GPU on Windows itself",
-        "Its wheel for Windows is built without CUDA; an installed toolkit or cuDNN changes nothing.",
+        say("TensorFlow {shown} cannot use a GPU on Windows itself", shown=shown),
+        say("Its wheel for Windows is built without CUDA; an installed toolkit or cuDNN changes nothing."),
         evidence=(line.evidence, *(("pythons[0].frameworks.tensorflow.version",) if tensorflow else ())),
         certainty="certain" if sure or "built_with" in line.words[0] or gpu_expected(machine) else "likely",
         severity=None if wanted else "warning" if sure else "note",  # every such TensorFlow prints that line
         fixes=(
             Fix(
-                summary=(
+                summary=say(
                     "Run TensorFlow in WSL 2 with the extra [and-cuda], or install TensorFlow "
                     "2.10 with CUDA 11.2 and cuDNN 8.1."
                 ),
@@ -140,15 +141,17 @@ def cpu_build(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     # JAX says that it falls back on every machine without a GPU as well.
     idle = re.search(_JAX_FALLS_BACK, line.words[0]) and not gpu_expected(machine)
     yield found(
-        "The installed build has no CUDA in it, so the GPU stays idle",
-        "Driver and toolkit are not the matter; another build of the same package is needed.",
+        say("The installed build has no CUDA in it, so the GPU stays idle"),
+        say("Driver and toolkit are not the matter; another build of the same package is needed."),
         evidence=(line.evidence,),
         severity="warning" if idle and not mentions(machine, r"\b(?:gpu|nvidia|cuda)\b(?!/TPU)") else None,
         fixes=(
             Fix(
-                summary="Replace it by the GPU build: torch from an index of download.pytorch.org, "
-                "jax[cuda12], tensorflow[and-cuda], onnxruntime-gpu. "
-                "Where there is no such wheel, as for TensorFlow on aarch64, take the maker's container.",
+                summary=say(
+                    "Replace it by the GPU build: torch from an index of download.pytorch.org, "
+                    "jax[cuda12], tensorflow[and-cuda], onnxruntime-gpu. "
+                    "Where there is no such wheel, as for TensorFlow on aarch64, take the maker's container."
+                ),
                 commands=(("envdoctor", "provision"),),
                 effect="changes-env",
                 page=START,
@@ -261,12 +264,12 @@ def memory_growth(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     if said(machine, r"(?i)(?:PyTorch|torch)\.\w+Error|import torch") and not mentions(machine, r"tensorflow|keras"):
         return
     yield found(
-        "TensorFlow's allocation leaves no memory for cuBLAS or cuDNN",
-        "The same message comes from a cuDNN that does not fit; there a line before it says so.",
+        say("TensorFlow's allocation leaves no memory for cuBLAS or cuDNN"),
+        say("The same message comes from a cuDNN that does not fit; there a line before it says so."),
         evidence=(line.evidence,),
         fixes=(
             Fix(
-                summary="Let TensorFlow take memory as it needs it.",
+                summary=say("Let TensorFlow take memory as it needs it."),
                 commands=(("export", "TF_FORCE_GPU_ALLOW_GROWTH=true"),),
             ),
         ),

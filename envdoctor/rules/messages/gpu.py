@@ -8,6 +8,7 @@ from envdoctor.knowledge.fit import branch_offers
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.finding import Fix
 from envdoctor.model.snapshot import Snapshot
+from envdoctor.model.speech import say
 from envdoctor.model.version import compare, numbers, readable
 from envdoctor.rules.registry import Found, found, rule
 from envdoctor.rules.remedies import reboot
@@ -77,22 +78,26 @@ def compat(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
 def _compat(machine: Snapshot, evidence: str, *, certain: bool) -> Found:
     version = machine.driver.version if machine.driver else None
     return found(
-        (
-            f"A libcuda that does not go with the kernel driver{f' {version}' if version else ''} "
-            f"is loaded: forward compatibility is refused"
+        say(
+            "A libcuda that does not go with the kernel driver{value} is loaded: forward compatibility is refused",
+            value=f" {version}" if version else "",
         ),
-        "It comes from the package cuda-compat, which CUDA images put on the loader's "
-        "path, or from a copy left behind; "
-        "right after a driver update it is the old module that still runs.",
+        say(
+            "It comes from the package cuda-compat, which CUDA images put on the loader's "
+            "path, or from a copy left behind; "
+            "right after a driver update it is the old module that still runs."
+        ),
         evidence=(evidence, *(("driver.version",) if version else ())),
         certainty="certain" if certain else "likely",
         fixes=(
             Fix(
-                summary="Take the compat folder off the loader's path, or use an image whose CUDA the driver offers.",
+                summary=say(
+                    "Take the compat folder off the loader's path, or use an image whose CUDA the driver offers."
+                ),
                 page=FORWARD,
             ),
             Fix(
-                summary="Or update the host's driver to one for that CUDA; restart if it was just updated.",
+                summary=say("Or update the host's driver to one for that CUDA; restart if it was just updated."),
                 effect="needs-reboot",
             ),
         ),
@@ -130,14 +135,14 @@ def mismatch(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     if line is None:
         return
     yield found(
-        "The loaded NVIDIA module and the driver's libraries are of different releases",
-        "The driver was updated, in part or without loading its module anew."
-        + (" In a container the libraries may be the image's own." if in_container(machine) else ""),
+        say("The loaded NVIDIA module and the driver's libraries are of different releases"),
+        say("The driver was updated, in part or without loading its module anew.")
+        + (say(" In a container the libraries may be the image's own.") if in_container(machine) else ""),
         evidence=(line.evidence,),
         fixes=(
-            reboot("Restart the machine, which loads the module that belongs to the installed libraries."),
+            reboot(say("Restart the machine, which loads the module that belongs to the installed libraries.")),
             Fix(
-                summary=(
+                summary=say(
                     "If it stays, bring the driver's packages to one version: remove what is left of the other one."
                 ),
                 effect="needs-root",
@@ -178,12 +183,12 @@ def fabric_manager(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     if line is None:
         return
     yield found(
-        "The fabric manager does not run, so the NVSwitch of this machine is not set up",
-        "Its release must be that of the driver to the last digit; an update of the driver alone stops it.",
+        say("The fabric manager does not run, so the NVSwitch of this machine is not set up"),
+        say("Its release must be that of the driver to the last digit; an update of the driver alone stops it."),
         evidence=(line.evidence,),
         fixes=(
             Fix(
-                summary="Install nvidia-fabricmanager in the driver's own release, and start it.",
+                summary=say("Install nvidia-fabricmanager in the driver's own release, and start it."),
                 commands=(("sudo", "systemctl", "enable", "--now", "nvidia-fabricmanager"),),
                 effect="needs-root",
                 page=FABRIC,
@@ -218,13 +223,13 @@ def fell_off(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     if line is None:
         return
     yield found(
-        "A GPU has fallen off the PCIe bus",
-        "The hardware stopped answering; a driver or program cannot bring it back without a restart.",
+        say("A GPU has fallen off the PCIe bus"),
+        say("The hardware stopped answering; a driver or program cannot bring it back without a restart."),
         evidence=(line.evidence,),
         fixes=(
-            reboot("Restart the machine, from power off, to get the card back."),
+            reboot(say("Restart the machine, from power off, to get the card back.")),
             Fix(
-                summary=(
+                summary=say(
                     "Then look at power supply and cables, temperature, riser and slot; try the "
                     "card under a lower limit: nvidia-smi -pl."
                 ),
@@ -265,17 +270,17 @@ def faulty_memory(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     if line is None:
         return
     yield found(
-        "The GPU's memory is faulty: an error could not be corrected",
-        "A row that failed is mapped out at the next reset; where errors come again, the card has to be replaced.",
+        say("The GPU's memory is faulty: an error could not be corrected"),
+        say("A row that failed is mapped out at the next reset; where errors come again, the card has to be replaced."),
         evidence=(line.evidence,),
         fixes=(
             Fix(
-                summary="End what uses the GPU and reset it, or restart the machine.",
+                summary=say("End what uses the GPU and reset it, or restart the machine."),
                 commands=(("sudo", "nvidia-smi", "--gpu-reset"),),
                 effect="needs-root",
             ),
             Fix(
-                summary="Watch the counters; have the card replaced if they grow.",
+                summary=say("Watch the counters; have the card replaced if they grow."),
                 commands=(("nvidia-smi", "-q", "-d", "ECC,ROW_REMAPPER"),),
                 page=XIDS,
             ),

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.finding import Fix
 from envdoctor.model.snapshot import Snapshot
+from envdoctor.model.speech import say
 from envdoctor.rules.registry import Found, found, rule
 from envdoctor.rules.told import mentions, said
 
@@ -51,12 +52,12 @@ def thirty_two(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     ):
         return
     yield found(
-        "Python is the 32-bit one, for which no wheel of the framework exists",
-        "Both can be installed on the same 64-bit Windows.",
+        say("Python is the 32-bit one, for which no wheel of the framework exists"),
+        say("Both can be installed on the same 64-bit Windows."),
         evidence=(line.evidence,),
         fixes=(
             Fix(
-                summary=(
+                summary=say(
                     "Install the 64-bit Python of a version that the package supports, and make "
                     "a new environment with it."
                 ),
@@ -105,12 +106,12 @@ def wrong_python(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     if line is None:
         return
     yield found(
-        "The package belongs to another Python than the one that runs",
-        "pip and python on PATH are of different interpreters, or the wheel is for another version of Python.",
+        say("The package belongs to another Python than the one that runs"),
+        say("pip and python on PATH are of different interpreters, or the wheel is for another version of Python."),
         evidence=(line.evidence,),
         fixes=(
             Fix(
-                summary=(
+                summary=say(
                     "Install and run with one interpreter: PYTHON -m pip install …, with the "
                     "Python that the wheel's tag names."
                 )
@@ -170,13 +171,13 @@ def no_wheel(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         return
     version = machine.python.version if machine.python else None
     yield found(
-        f"No wheel of the wanted release exists for this Python{f' {version}' if version else ''}",
-        "pip offers only what fits the interpreter and the platform.",
+        say("No wheel of the wanted release exists for this Python{value}", value=f" {version}" if version else ""),
+        say("pip offers only what fits the interpreter and the platform."),
         evidence=(line.evidence,),
         certainty="certain" if "different" in line.words[0] else "likely",
         fixes=(
             Fix(
-                summary=(
+                summary=say(
                     "Make an environment with a Python version that the release has wheels for, "
                     "or take a release that has one for this Python."
                 ),

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.finding import Fix
 from envdoctor.model.snapshot import Snapshot
+from envdoctor.model.speech import say
 from envdoctor.rules.missing import ABSENT, LIBRARY, MISSING, installed, serves, wanted_by
 from envdoctor.rules.registry import Found, found, rule
 from envdoctor.rules.told import (
@@ -94,12 +95,12 @@ def not_on_path(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
 
 def _off_path(line: Said) -> Found:
     return found(
-        "The CUDA libraries are installed, but the loader does not look where they lie",
-        "The version that the program wants is there.",
+        say("The CUDA libraries are installed, but the loader does not look where they lie"),
+        say("The version that the program wants is there."),
         evidence=(line.evidence,),
         fixes=(
             Fix(
-                summary=(
+                summary=say(
                     "Add their folder to LD_LIBRARY_PATH ($CONDA_PREFIX/lib for conda, /usr/local/cuda/lib64 "
                     "for a toolkit; on Windows the bin folder to PATH)."
                 ),
@@ -158,14 +159,14 @@ def libraries_missing(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         and mentions(machine, r"and-cuda|nvidia-cudnn|nvidia-cuda")
     ):
         yield found(
-            f"TensorFlow {tensorflow.version} does not find the CUDA libraries of its own extra",
-            "The wheels are installed; that release does not look into their folders.",
+            say("TensorFlow {version} does not find the CUDA libraries of its own extra", version=tensorflow.version),
+            say("The wheels are installed; that release does not look into their folders."),
             evidence=(line.evidence, "pythons[0].frameworks.tensorflow.version"),
             slug="known-broken-release",
             certainty="likely",
             fixes=(
                 Fix(
-                    summary=(
+                    summary=say(
                         "Install TensorFlow 2.17 or newer with [and-cuda], or name the folders nvidia/*/lib "
                         "in LD_LIBRARY_PATH."
                     ),
@@ -176,15 +177,15 @@ def libraries_missing(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         )
         return
     yield found(
-        "Libraries of CUDA or cuDNN that the program needs are not installed",
-        "The NVIDIA driver does not bring them."
-        + (" TensorFlow's wheel takes them along with the extra [and-cuda]." if tensorflow else ""),
+        say("Libraries of CUDA or cuDNN that the program needs are not installed"),
+        say("The NVIDIA driver does not bring them.")
+        + (say(" TensorFlow's wheel takes them along with the extra [and-cuda].") if tensorflow else ""),
         evidence=(line.evidence,),
         certainty="likely" if drivers else None,
         severity="warning" if drivers and not gpu_expected(machine) else None,
         fixes=(
             Fix(
-                summary=(
+                summary=say(
                     "Install them as the program's page says, in the major version that the message "
                     "names: for TensorFlow tensorflow[and-cuda]."
                 ),

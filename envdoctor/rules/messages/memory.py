@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.finding import Fix
 from envdoctor.model.snapshot import Snapshot
+from envdoctor.model.speech import say
 from envdoctor.rules.allocations import Allocation, allocation
 from envdoctor.rules.registry import Found, found, rule
 from envdoctor.rules.remedies import on_host
@@ -78,15 +79,15 @@ def shm(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     if line is None:
         return
     yield found(
-        "The shared memory (/dev/shm) is too small for the workers of this program",
-        "A container has 64 MB there by default.",
+        say("The shared memory (/dev/shm) is too small for the workers of this program"),
+        say("A container has 64 MB there by default."),
         evidence=(line.evidence,),
         certainty="likely"
         if "bus error" in line.words[0].lower() and not said(machine, r"(?i)shm|shared memory|DataLoader|docker")
         else None,
         fixes=(
             on_host(
-                (
+                say(
                     "Start the container with --ipc=host or --shm-size=8g; in Kubernetes mount "
                     "an emptyDir with medium Memory there."
                 ),
@@ -135,12 +136,12 @@ def in_use(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         return
     figures = allocation(machine)
     yield found(
-        "Another process holds the GPU's memory",
-        told(figures) if figures else "The memory that this program asked for was not free before it began.",
+        say("Another process holds the GPU's memory"),
+        told(figures) if figures else say("The memory that this program asked for was not free before it began."),
         evidence=(line.evidence,),
         fixes=(
             Fix(
-                summary="Look who holds it and end what is left over, or choose another card.",
+                summary=say("Look who holds it and end what is left over, or choose another card."),
                 commands=(("nvidia-smi",),),
             ),
         ),
@@ -181,12 +182,12 @@ def fragmented(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     if figures is None or not figures.fragmented or figures.held_by_others:
         return
     yield found(
-        "The GPU's memory is fragmented: enough is reserved, but not in one piece",
+        say("The GPU's memory is fragmented: enough is reserved, but not in one piece"),
         told(figures),
         evidence=(figures.line.evidence,),
         fixes=(
             Fix(
-                summary="Let segments grow (torch 2.1 or newer; before it max_split_size_mb:128).",
+                summary=say("Let segments grow (torch 2.1 or newer; before it max_split_size_mb:128)."),
                 commands=(("export", "PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True"),),
                 page=TORCH_MEMORY,
             ),
@@ -196,13 +197,13 @@ def fragmented(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
 
 def told(figures: Allocation) -> str:
     """Say what the message says, part by part."""
-    wanted = "more memory" if figures.wanted is None else f"{size(int(figures.wanted))} more"
-    parts = [f"It asked for {wanted}, of a card with {size(int(figures.total))}"]
+    wanted = say("more memory") if figures.wanted is None else say("{wanted} more", wanted=size(int(figures.wanted)))
+    parts = [say("It asked for {wanted}, of a card with {total}", wanted=wanted, total=size(int(figures.total)))]
     for amount, words in (
         (figures.free, "free"),
-        (figures.allocated, "in tensors of this process"),
-        (figures.unused, "reserved by its allocator and unused"),
-        (figures.others or None, "held by other processes and CUDA itself"),
+        (figures.allocated, say("in tensors of this process")),
+        (figures.unused, say("reserved by its allocator and unused")),
+        (figures.others or None, say("held by other processes and CUDA itself")),
     ):
         if amount is not None:
             parts.append(f"{size(int(amount))} {words}")
@@ -230,14 +231,16 @@ def gpu_full(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     figures = allocation(machine)
     memory = next((gpu.memory_bytes for gpu in machine.nvidia_gpus if gpu.memory_bytes), None)
     yield found(
-        "The program needs more memory than the GPU has",
+        say("The program needs more memory than the GPU has"),
         told(figures)
         if figures
-        else (f"The card has {size(memory)}." if memory else "The environment itself may be fine."),
+        else (
+            say("The card has {memory}.", memory=size(memory)) if memory else say("The environment itself may be fine.")
+        ),
         evidence=(line.evidence,),
         fixes=(
             Fix(
-                summary=(
+                summary=say(
                     "Take a smaller batch, shorter sequences, a quantised or smaller model, gradient "
                     "checkpointing or offloading; lower what the engine reserves."
                 )
@@ -284,12 +287,12 @@ def host_full(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     if line is None:
         return
     yield found(
-        "The host's memory was used up, and the process was ended",
-        "This is the computer's memory, not the GPU's.",
+        say("The host's memory was used up, and the process was ended"),
+        say("This is the computer's memory, not the GPU's."),
         evidence=(line.evidence,),
         fixes=(
             Fix(
-                summary=(
+                summary=say(
                     "Load with less memory (low_cpu_mem_usage, memory mapping, fewer workers), "
                     "add swap, or use a machine with more memory."
                 )

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.finding import Fix
 from envdoctor.model.snapshot import Snapshot
+from envdoctor.model.speech import say
 from envdoctor.model.version import at_least, compare, major, minor, readable
 from envdoctor.rules.missing import MAJORS, MISSING, installed, number, serves, wanted_by
 from envdoctor.rules.registry import Found, found, rule
@@ -35,7 +36,7 @@ def other_cuda(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     """
     line = _other_needed(machine)
     if line is not None:
-        yield _mismatch(line, "The program says itself which versions it needs.")
+        yield _mismatch(line, say("The program says itself which versions it needs."))
         return
     missing = said(machine, *MISSING)
     if missing is None:
@@ -54,9 +55,11 @@ def other_cuda(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         return
     yield _mismatch(
         missing,
-        (
-            f"The program wants {'cuDNN' if library == 'cudnn' else 'CUDA'} {wanted}; "
-            f"the report shows {', '.join(dict.fromkeys(have))}."
+        say(
+            "The program wants {rest} {wanted}; the report shows {dict}.",
+            rest="cuDNN" if library == "cudnn" else "CUDA",
+            wanted=wanted,
+            dict=", ".join(dict.fromkeys(have)),
         ),
     )
 
@@ -79,9 +82,11 @@ def _tested(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     assert tensorflow
     found_line = _mismatch(
         line,
-        (
-            f"TensorFlow {tensorflow.version} is built for CUDA {wanted}; the report shows "
-            f"{', '.join(dict.fromkeys(have))}."
+        say(
+            "TensorFlow {version} is built for CUDA {wanted}; the report shows {dict}.",
+            version=tensorflow.version,
+            wanted=wanted,
+            dict=", ".join(dict.fromkeys(have)),
         ),
     )
     yield found_line._replace(certainty="likely")
@@ -106,18 +111,24 @@ def _onnxruntime(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     ]
     if wanted and not any(serves(version, cuda) for version in have for cuda in wanted):
         yield _mismatch(
-            line, f"onnxruntime-gpu {ort.version} is built for CUDA {wanted[0]}; the report shows {', '.join(have)}."
+            line,
+            say(
+                "onnxruntime-gpu {version} is built for CUDA {wanted}; the report shows {have}.",
+                version=ort.version,
+                wanted=wanted[0],
+                have=", ".join(have),
+            ),
         )
 
 
 def _mismatch(line: Said, detail: str) -> Found:
     return found(
-        "The program was built for another CUDA or cuDNN than the installed one",
-        f"{detail} The major version must be the same.",
+        say("The program was built for another CUDA or cuDNN than the installed one"),
+        say("{detail} The major version must be the same.", detail=detail),
         evidence=(line.evidence,),
         fixes=(
             Fix(
-                summary=(
+                summary=say(
                     "Install the build of the program for the CUDA that is there (onnxruntime-gpu "
                     "and others have one index for each CUDA)."
                 ),
@@ -125,7 +136,7 @@ def _mismatch(line: Said, detail: str) -> Found:
                 page=ORT,
             ),
             Fix(
-                summary="Or install the CUDA and cuDNN that its table of tested builds names.",
+                summary=say("Or install the CUDA and cuDNN that its table of tested builds names."),
                 effect="changes-env",
                 page=TF_TESTED,
             ),

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.snapshot import Snapshot
+from envdoctor.model.speech import say
 from envdoctor.rules.registry import Found, found, rule
 from envdoctor.rules.remedies import on_host
 from envdoctor.rules.told import NO_DEVICE, in_container, mentions, said
@@ -58,15 +59,15 @@ def runtime_not_known(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     if line is None:
         return
     yield found(
-        "The container engine that runs does not know or use NVIDIA's runtime",
-        (
+        say("The container engine that runs does not know or use NVIDIA's runtime"),
+        say(
             "An entry in its settings counts only once the daemon was restarted; Kubernetes "
             "needs it as default runtime or by RuntimeClass."
         ),
         evidence=(line.evidence,),
         fixes=(
             on_host(
-                (
+                say(
                     "Register the runtime and restart the engine; for Kubernetes set it as the "
                     "default one in the same way."
                 ),
@@ -107,13 +108,18 @@ def driver_root(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     if line is None:
         return
     yield found(
-        "The container tools do not find the driver's libnvidia-ml where they look for it",
-        "Their setting `root` in config.toml, or an engine in a virtual machine, points to a place without the driver.",
+        say("The container tools do not find the driver's libnvidia-ml where they look for it"),
+        say(
+            "Their setting `root` in config.toml, or an engine in a virtual machine, points to a place without the "
+            "driver."
+        ),
         evidence=(line.evidence,),
         fixes=(
             on_host(
-                "Correct or comment out root= in /etc/nvidia-container-runtime/config.toml and restart the engine; "
-                "with Docker Desktop use Docker's engine packages instead.",
+                say(
+                    "Correct or comment out root= in /etc/nvidia-container-runtime/config.toml and restart the engine; "
+                    "with Docker Desktop use Docker's engine packages instead."
+                ),
                 ("sudo", "systemctl", "restart", "docker"),
                 effect="needs-root",
                 page=TROUBLE,
@@ -144,15 +150,17 @@ def device_revoked(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     if line is None:
         return
     yield found(
-        "The container lost access to the GPU while it ran",
-        "A reload of systemd on the host drops device rules that were added behind its back.",
+        say("The container lost access to the GPU while it ran"),
+        say("A reload of systemd on the host drops device rules that were added behind its back."),
         evidence=(line.evidence,),
         certainty="certain" if in_container(machine) else "likely",
         fixes=(
-            on_host("Restart the container.", effect="safe"),
+            on_host(say("Restart the container."), effect="safe"),
             on_host(
-                'To keep it from coming back, use CDI, or set "exec-opts": ["native.cgroupdriver=cgroupfs"] '
-                "in daemon.json.",
+                say(
+                    'To keep it from coming back, use CDI, or set "exec-opts": ["native.cgroupdriver=cgroupfs"] '
+                    "in daemon.json."
+                ),
                 effect="needs-root",
                 page=TROUBLE,
             ),
@@ -184,12 +192,12 @@ def start_timed_out(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     if line is None:
         return
     yield found(
-        "The driver starts the GPUs anew for each container, and that took too long",
-        "With persistence the driver stays loaded, and the check at a container's start answers at once.",
+        say("The driver starts the GPUs anew for each container, and that took too long"),
+        say("With persistence the driver stays loaded, and the check at a container's start answers at once."),
         evidence=(line.evidence,),
         fixes=(
             on_host(
-                "Run nvidia-persistenced as a service.",
+                say("Run nvidia-persistenced as a service."),
                 ("sudo", "systemctl", "enable", "--now", "nvidia-persistenced"),
                 effect="needs-root",
             ),
@@ -242,14 +250,14 @@ def capabilities(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     if line is None:
         return
     yield found(
-        "The container was started without the driver capability that this needs",
-        f"NVIDIA_DRIVER_CAPABILITIES is “{granted}”."
+        say("The container was started without the driver capability that this needs"),
+        say("NVIDIA_DRIVER_CAPABILITIES is “{granted}”.", granted=granted)
         if granted
-        else "By default video and graphics libraries are left out.",
+        else say("By default video and graphics libraries are left out."),
         evidence=(line.evidence,),
         fixes=(
             on_host(
-                "Start the container with -e NVIDIA_DRIVER_CAPABILITIES=all, or compute,utility,video.",
+                say("Start the container with -e NVIDIA_DRIVER_CAPABILITIES=all, or compute,utility,video."),
                 page=SPECIALIZED,
             ),
         ),

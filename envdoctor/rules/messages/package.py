@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.finding import Fix
 from envdoctor.model.snapshot import Snapshot
+from envdoctor.model.speech import say
 from envdoctor.rules.registry import Found, found, rule
 from envdoctor.rules.told import mentions, old_processor, on_jetson, said
 
@@ -73,12 +74,12 @@ def companion(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     if line is None or ("No module named" in line.words[0] and torch and torch.gpu_build is False):
         return
     yield found(
-        "A compiled package does not belong to the installed PyTorch",
-        "It was built for another release, CUDA or C++ ABI of torch.",
+        say("A compiled package does not belong to the installed PyTorch"),
+        say("It was built for another release, CUDA or C++ ABI of torch."),
         evidence=(line.evidence,),
         fixes=(
             Fix(
-                summary=(
+                summary=say(
                     "Install the release of the package that belongs to this torch, from the "
                     "same index, or both anew in one command."
                 ),
@@ -108,12 +109,12 @@ def broken(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     if line is None:
         return
     yield found(
-        "This conda build of PyTorch does not go with MKL 2024.1 or newer",
-        "The symbol was in MKL's libraries up to 2024.0.",
+        say("This conda build of PyTorch does not go with MKL 2024.1 or newer"),
+        say("The symbol was in MKL's libraries up to 2024.0."),
         evidence=(line.evidence,),
         fixes=(
             Fix(
-                summary="Pin MKL in the environment.",
+                summary=say("Pin MKL in the environment."),
                 commands=(("conda", "install", "mkl<2024.1"),),
                 effect="changes-env",
             ),
@@ -162,13 +163,13 @@ def no_avx(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         or (flags is not None and "avx" not in flags)
     )
     yield found(
-        "The processor lacks the AVX instructions that the package was compiled for",
-        "The program stops at the first such instruction.",
+        say("The processor lacks the AVX instructions that the package was compiled for"),
+        say("The program stops at the first such instruction."),
         evidence=(line.evidence,),
         certainty="certain" if proven else "likely",
         fixes=(
             Fix(
-                summary=(
+                summary=say(
                     "Use a build without AVX (conda-forge, or from source), TensorFlow 1.5, or "
                     "another machine; in a virtual machine pass the host's CPU through."
                 ),
@@ -209,12 +210,12 @@ def numpy_two(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     if line is None:
         return
     yield found(
-        "NumPy 2 is installed under a module that was compiled for NumPy 1",
-        "Modules for NumPy 1 do not load with NumPy 2.",
+        say("NumPy 2 is installed under a module that was compiled for NumPy 1"),
+        say("Modules for NumPy 1 do not load with NumPy 2."),
         evidence=(line.evidence,),
         fixes=(
             Fix(
-                summary="Install numpy<2, or a release of the module that was built for NumPy 2.",
+                summary=say("Install numpy<2, or a release of the module that was built for NumPy 2."),
                 commands=(("python", "-m", "pip", "install", "numpy<2"),),
                 effect="changes-env",
             ),
@@ -256,12 +257,12 @@ def both_packages(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     if line is None:
         return
     yield found(
-        "onnxruntime and onnxruntime-gpu are both installed and overwrite each other",
-        "They are one module in two distributions.",
+        say("onnxruntime and onnxruntime-gpu are both installed and overwrite each other"),
+        say("They are one module in two distributions."),
         evidence=(line.evidence,),
         fixes=(
             Fix(
-                summary="Remove both, then install the GPU package alone.",
+                summary=say("Remove both, then install the GPU package alone."),
                 commands=(
                     ("python", "-m", "pip", "uninstall", "--yes", "onnxruntime", "onnxruntime-gpu"),
                     ("python", "-m", "pip", "install", "onnxruntime-gpu"),

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.finding import Fix
 from envdoctor.model.snapshot import Snapshot
+from envdoctor.model.speech import say
 from envdoctor.rules.registry import Found, found, rule
 from envdoctor.rules.told import UNSEEN, on_jetson, said
 
@@ -43,12 +44,13 @@ def mps(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     if line is None:
         return
     yield found(
-        "Apple's MPS is not available here, though PyTorch may have it built in",
-        "macOS is too old for this PyTorch, or Python runs as x86_64 under Rosetta.",
+        say("Apple's MPS is not available here, though PyTorch may have it built in"),
+        say("macOS is too old for this PyTorch, or Python runs as x86_64 under Rosetta."),
         evidence=(line.evidence,),
         fixes=(
             Fix(
-                summary="Update macOS (14 or newer for current PyTorch), and use an arm64 Python.", effect="changes-env"
+                summary=say("Update macOS (14 or newer for current PyTorch), and use an arm64 Python."),
+                effect="changes-env",
             ),
         ),
     )
@@ -85,12 +87,12 @@ def jetson(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     if line is None:
         return
     yield found(
-        "A Jetson needs the wheel that NVIDIA builds for its JetPack",
-        "The package index has no wheel for its GPU.",
+        say("A Jetson needs the wheel that NVIDIA builds for its JetPack"),
+        say("The package index has no wheel for its GPU."),
         evidence=(line.evidence, "system.jetson"),
         fixes=(
             Fix(
-                summary=(
+                summary=say(
                     "Install NVIDIA's wheel for the JetPack release on the board, or use its container l4t-pytorch."
                 ),
                 effect="changes-env",

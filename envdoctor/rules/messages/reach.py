@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.finding import Fix
 from envdoctor.model.snapshot import Snapshot
+from envdoctor.model.speech import say
 from envdoctor.rules.registry import Found, found, rule
 from envdoctor.rules.told import Said, mentions, said
 
@@ -42,16 +43,20 @@ def certificates(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         return
     without = "available" in line.words[0]
     yield found(
-        "This Python has no ssl module" if without else "Python does not trust the certificate that it is shown",
-        "It was built without OpenSSL; no download over https works with it."
+        say("This Python has no ssl module")
         if without
-        else "Mostly a proxy of the company stands in between.",
+        else say("Python does not trust the certificate that it is shown"),
+        say("It was built without OpenSSL; no download over https works with it.")
+        if without
+        else say("Mostly a proxy of the company stands in between."),
         evidence=(line.evidence,),
         fixes=(
             Fix(
-                summary="Take a Python with OpenSSL (the distribution's, or conda's)."
+                summary=say("Take a Python with OpenSSL (the distribution's, or conda's).")
                 if without
-                else "Name the company's certificates in SSL_CERT_FILE and REQUESTS_CA_BUNDLE; for pip also --cert.",
+                else say(
+                    "Name the company's certificates in SSL_CERT_FILE and REQUESTS_CA_BUNDLE; for pip also --cert."
+                ),
                 page=PIP_CERTIFICATES,
             ),
         ),
@@ -119,15 +124,17 @@ def unreachable(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     if line is None or (not printed and mentions(machine, *_OFFLINE_ASKED)) or re.search(_IMAGINED, _before(line)):
         return
     yield found(
-        "The package index or the model hub is out of reach",
-        "The connection itself failed, so versions and files say nothing.",
+        say("The package index or the model hub is out of reach"),
+        say("The connection itself failed, so versions and files say nothing."),
         evidence=(line.evidence,),
         severity=None if printed else "warning",
         certainty=None if printed else "likely",
         fixes=(
             Fix(
-                summary="Set HTTPS_PROXY to the proxy that leads out, or name a mirror that is reachable "
-                "(pip: --index-url; the hub: HF_ENDPOINT)."
+                summary=say(
+                    "Set HTTPS_PROXY to the proxy that leads out, or name a mirror that is reachable "
+                    "(pip: --index-url; the hub: HF_ENDPOINT)."
+                )
             ),
         ),
     )
@@ -152,7 +159,7 @@ def quota(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     line = said(machine, r"(?i)Disk quota exceeded|\bErrno 122\b|\bEDQUOT\b|超出磁盘限额")
     if line is None:
         return
-    yield _no_room("The account's quota is used up", "The disk itself may have room.", line)
+    yield _no_room(say("The account's quota is used up"), say("The disk itself may have room."), line)
 
 
 @rule(
@@ -177,7 +184,7 @@ def full(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     )
     if line is None or said(machine, r"dev/shm|/torch_\d+_\d+|shared memory"):
         return
-    yield _no_room("The disk that is written to is full", "Temporary folders and caches count too.", line)
+    yield _no_room(say("The disk that is written to is full"), say("Temporary folders and caches count too."), line)
 
 
 def _no_room(title: str, detail: str, line: Said) -> Found:
@@ -187,8 +194,9 @@ def _no_room(title: str, detail: str, line: Said) -> Found:
         evidence=(line.evidence,),
         fixes=(
             Fix(
-                summary="Move caches and environments to a larger place: HF_HOME, PIP_CACHE_DIR, CONDA_PKGS_DIRS, "
-                "TMPDIR.",
+                summary=say(
+                    "Move caches and environments to a larger place: HF_HOME, PIP_CACHE_DIR, CONDA_PKGS_DIRS, TMPDIR."
+                ),
                 commands=(("python", "-m", "pip", "cache", "purge"),),
                 page=HUB,
             ),

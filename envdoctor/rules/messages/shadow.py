@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.finding import Fix
 from envdoctor.model.snapshot import Snapshot
+from envdoctor.model.speech import say
 from envdoctor.model.version import numbers, readable
 from envdoctor.rules.registry import Found, found, rule
 from envdoctor.rules.told import (
@@ -49,17 +50,17 @@ def shadowed(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         return
     sure = "symbol" in line.words[0] or "version" in line.words[0]
     yield found(
-        "A CUDA library from outside is loaded in place of the wheel's own",
-        "It has the same name and is of another release, so a symbol is missing.",
+        say("A CUDA library from outside is loaded in place of the wheel's own"),
+        say("It has the same name and is of another release, so a symbol is missing."),
         evidence=(line.evidence,),
         certainty="certain" if sure else "likely",
         fixes=(
             Fix(
-                summary="Take CUDA folders out of LD_LIBRARY_PATH, which torch's wheels do not need.",
+                summary=say("Take CUDA folders out of LD_LIBRARY_PATH, which torch's wheels do not need."),
                 commands=(("unset", "LD_LIBRARY_PATH"),),
             ),
             Fix(
-                summary="Where nothing is set, reinstall the nvidia-* wheels in the versions that torch pins.",
+                summary=say("Where nothing is set, reinstall the nvidia-* wheels in the versions that torch pins."),
                 effect="changes-env",
             ),
         ),
@@ -114,15 +115,16 @@ def cudnn_shadowed(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     if absent and re.search(r"(?i)cannot load symbol", line.words[0]):
         return
     yield found(
-        "Another cuDNN than the framework's own is loaded, or two are mixed",
-        "Everything of cuDNN has to come from one release; torch's wheels bring their own.",
+        say("Another cuDNN than the framework's own is loaded, or two are mixed"),
+        say("Everything of cuDNN has to come from one release; torch's wheels bring their own."),
         evidence=(line.evidence,),
         fixes=(
             Fix(
-                summary="Take folders with a libcudnn out of LD_LIBRARY_PATH.", commands=(("unset", "LD_LIBRARY_PATH"),)
+                summary=say("Take folders with a libcudnn out of LD_LIBRARY_PATH."),
+                commands=(("unset", "LD_LIBRARY_PATH"),),
             ),
             Fix(
-                summary=(
+                summary=say(
                     "Where the system or a second package brings it, remove that copy or match "
                     "its release to the framework's."
                 ),
@@ -176,13 +178,18 @@ def cudnn_older(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         else None
     )
     yield found(
-        f"The loaded cuDNN{f' {loaded}' if loaded else ''} is older than the one the framework was built with",
-        "It must be of the same major version and at least as new."
-        + (f" The report says that {told} is installed, so another copy is found first." if told else ""),
+        say(
+            "The loaded cuDNN{value} is older than the one the framework was built with",
+            value=f" {loaded}" if loaded else "",
+        ),
+        say("It must be of the same major version and at least as new.")
+        + (
+            say(" The report says that {told} is installed, so another copy is found first.", told=told) if told else ""
+        ),
         evidence=(line.evidence,),
         fixes=(
             Fix(
-                summary=(
+                summary=say(
                     "Update cuDNN to the release that the message asks for (conda: cudnn, pip: "
                     "nvidia-cudnn-cu12), and remove older copies on the loader's path."
                 ),
@@ -193,13 +200,13 @@ def cudnn_older(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     path = machine.variable("LD_LIBRARY_PATH")
     if told or path:
         yield found(
-            "More than one cuDNN may be on the search path, and the older one is found first",
-            f"LD_LIBRARY_PATH is {path[:200]}: what stands first wins."
+            say("More than one cuDNN may be on the search path, and the older one is found first"),
+            say("LD_LIBRARY_PATH is {path}: what stands first wins.", path=path[:200])
             if path
-            else "Another release is said to be installed.",
+            else say("Another release is said to be installed."),
             evidence=("variables.LD_LIBRARY_PATH" if path else line.evidence,),
             severity="warning",
             certainty="likely",
             slug="several-cuda-on-path",
-            fixes=(Fix(summary="Put the folder of the wanted cuDNN first, and take the others out."),),
+            fixes=(Fix(summary=say("Put the folder of the wanted cuDNN first, and take the others out.")),),
         )

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.finding import Fix
 from envdoctor.model.snapshot import Snapshot
+from envdoctor.model.speech import say
 from envdoctor.rules.registry import Found, found, rule
 from envdoctor.rules.told import old_processor, said
 
@@ -48,12 +49,12 @@ def glibc(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     if line is None:
         return
     yield found(
-        "The glibc of this system is older than the program needs",
-        "It cannot be updated apart from the operating system.",
+        say("The glibc of this system is older than the program needs"),
+        say("It cannot be updated apart from the operating system."),
         evidence=(line.evidence,),
         fixes=(
             Fix(
-                summary=(
+                summary=say(
                     "Use a newer release of the system, a container, or an older version of the "
                     "package that was built for this glibc."
                 ),
@@ -88,12 +89,12 @@ def libstdcxx(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     if line is None:
         return
     yield found(
-        "The libstdc++ that is loaded is older than the program was built with",
-        "The message names the copy that was loaded.",
+        say("The libstdc++ that is loaded is older than the program was built with"),
+        say("The message names the copy that was loaded."),
         evidence=(line.evidence,),
         fixes=(
             Fix(
-                summary=(
+                summary=say(
                     "Let the environment's copy be loaded: install libstdcxx-ng from conda-forge "
                     "and put $CONDA_PREFIX/lib first, or drop an LD_LIBRARY_PATH that prefers "
                     "the system's."
@@ -143,14 +144,16 @@ def dll(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     if old_processor(machine) and re.search(r"(?i)initiali[sz]ation routine|1114", line.words[0]):
         return
     yield found(
-        "A Windows DLL that the framework needs is missing",
-        "Mostly it is the Visual C++ runtime; the file that the message names is only the one that needed it.",
+        say("A Windows DLL that the framework needs is missing"),
+        say("Mostly it is the Visual C++ runtime; the file that the message names is only the one that needed it."),
         evidence=(line.evidence,),
         fixes=(
             Fix(
-                summary="Install the Visual C++ Redistributable 2015-2022 (x64), start a new shell, and try again.",
+                summary=say(
+                    "Install the Visual C++ Redistributable 2015-2022 (x64), start a new shell, and try again."
+                ),
                 page="https://learn.microsoft.com/cpp/windows/latest-supported-vc-redist",
             ),
-            Fix(summary="If it stays, reinstall the package, or another release of it.", effect="changes-env"),
+            Fix(summary=say("If it stays, reinstall the package, or another release of it."), effect="changes-env"),
         ),
     )

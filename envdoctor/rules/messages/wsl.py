@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.finding import Fix
 from envdoctor.model.snapshot import Snapshot
+from envdoctor.model.speech import say
 from envdoctor.rules.registry import Found, found, rule
 from envdoctor.rules.remedies import in_windows
 from envdoctor.rules.told import in_wsl, mentions, said
@@ -50,14 +51,16 @@ def wsl_one(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     if line is None:
         return
     yield found(
-        "The distribution runs in WSL 1, which cannot reach a GPU",
-        "Its kernel is the translation layer of WSL 1. No driver or toolkit inside "
-        "changes that; the distribution has to "
-        "be converted to WSL 2.",
+        say("The distribution runs in WSL 1, which cannot reach a GPU"),
+        say(
+            "Its kernel is the translation layer of WSL 1. No driver or toolkit inside "
+            "changes that; the distribution has to "
+            "be converted to WSL 2."
+        ),
         evidence=(line.evidence,),
         fixes=(
             in_windows(
-                "Find the distribution's name, then convert it: wsl --set-version NAME 2.",
+                say("Find the distribution's name, then convert it: wsl --set-version NAME 2."),
                 ("wsl", "-l", "-v"),
                 page=INSTALL,
             ),
@@ -96,13 +99,20 @@ def windows_too_old(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     if build >= FIRST_RELEASE or not mentions(machine, r"libcuda|dxg|dxcore|cuda|nvidia|gpu") or _gpu_works(machine):
         return
     yield found(
-        f"Windows build {build} has no GPU support in WSL; it begins with {FIRST_RELEASE}",
-        "Windows itself provides the GPU device and libdxcore to WSL, so neither a driver nor anything in Linux helps "
-        "before Windows is updated.",
+        say(
+            "Windows build {build} has no GPU support in WSL; it begins with {first_release}",
+            build=build,
+            first_release=FIRST_RELEASE,
+        ),
+        say(
+            "Windows itself provides the GPU device and libdxcore to WSL, so neither a driver nor anything in Linux "
+            "helps "
+            "before Windows is updated."
+        ),
         evidence=(line.evidence,),
         fixes=(
             in_windows(
-                "Update Windows to 10 21H2 or newer, or to Windows 11, then run wsl --update.",
+                say("Update Windows to 10 21H2 or newer, or to Windows 11, then run wsl --update."),
                 ("wsl", "--update"),
                 page=GPU_START,
             ),
@@ -138,12 +148,12 @@ def tcc_mode(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     if line is None:
         return
     yield found(
-        "The GPU is in TCC mode, which hides it from WSL",
-        "WSL sees cards that run under WDDM only.",
+        say("The GPU is in TCC mode, which hides it from WSL"),
+        say("WSL sees cards that run under WDDM only."),
         evidence=(line.evidence,),
         fixes=(
             in_windows(
-                (
+                say(
                     "Switch the card to WDDM as administrator, then restart WSL; a card or driver "
                     "that knows no WDDM cannot serve WSL."
                 ),
@@ -194,12 +204,12 @@ def linux_driver(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     if line is None:
         return
     yield found(
-        "A Linux NVIDIA driver was installed inside WSL and hides the one that Windows provides",
-        "Inside WSL only the CUDA toolkit may be installed; the driver is the Windows one.",
+        say("A Linux NVIDIA driver was installed inside WSL and hides the one that Windows provides"),
+        say("Inside WSL only the CUDA toolkit may be installed; the driver is the Windows one."),
         evidence=(line.evidence,),
         fixes=(
             Fix(
-                summary=(
+                summary=say(
                     "Remove the Linux driver packages in the distribution, then restart WSL from "
                     "Windows: wsl --shutdown."
                 ),
@@ -249,12 +259,12 @@ def libcuda_off_path(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     if line is None:
         return
     yield found(
-        "WSL's libcuda in /usr/lib/wsl/lib is not on the loader's path of this program",
-        "The Windows driver provides libcuda there; this program looked elsewhere.",
+        say("WSL's libcuda in /usr/lib/wsl/lib is not on the loader's path of this program"),
+        say("The Windows driver provides libcuda there; this program looked elsewhere."),
         evidence=(line.evidence,),
         fixes=(
             Fix(
-                summary=(
+                summary=say(
                     "Name the folder for this shell; to keep it, write it into /etc/ld.so.conf.d/wsl.conf "
                     "and run sudo ldconfig."
                 ),

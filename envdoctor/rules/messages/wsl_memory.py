@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.snapshot import Snapshot
+from envdoctor.model.speech import say
 from envdoctor.rules.registry import Found, found, rule
 from envdoctor.rules.remedies import in_windows
 from envdoctor.rules.told import in_wsl, mentions, said
@@ -64,8 +65,8 @@ def config_ignored(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     if line is None:
         return
     yield found(
-        "WSL does not apply .wslconfig, so the default memory limit stays",
-        "Without it WSL gives Linux half of the memory (earlier versions: at most 8 GB on some builds).",
+        say("WSL does not apply .wslconfig, so the default memory limit stays"),
+        say("Without it WSL gives Linux half of the memory (earlier versions: at most 8 GB on some builds)."),
         evidence=(line.evidence,),
         fixes=(
             in_windows(
@@ -108,8 +109,8 @@ def memory_limit(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     if line is None:
         return
     yield found(
-        "The process ran out of the memory that WSL gives to Linux",
-        "By default that is half of the computer's memory.",
+        say("The process ran out of the memory that WSL gives to Linux"),
+        say("By default that is half of the computer's memory."),
         evidence=(line.evidence,),
         fixes=(
             in_windows(
@@ -156,12 +157,12 @@ def broken_release(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     if line is None:
         return
     yield found(
-        "A release of Windows or its NVIDIA driver broke GPU access in WSL",
-        "The same distribution worked with another release, so nothing inside it is at fault.",
+        say("A release of Windows or its NVIDIA driver broke GPU access in WSL"),
+        say("The same distribution worked with another release, so nothing inside it is at fault."),
         evidence=(line.evidence,),
         fixes=(
             in_windows(
-                "Install another release of the driver, or the next build of Windows, then run wsl --shutdown.",
+                say("Install another release of the driver, or the next build of Windows, then run wsl --shutdown."),
                 ("wsl", "--shutdown"),
             ),
         ),
@@ -187,7 +188,7 @@ def not_a_link(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     if line is None or not in_wsl(machine):
         return
     yield found(
-        "ldconfig's line about libcuda.so.1 in WSL is harmless",
-        "The Windows driver brings copies where ldconfig expects links; CUDA works with them.",
+        say("ldconfig's line about libcuda.so.1 in WSL is harmless"),
+        say("The Windows driver brings copies where ldconfig expects links; CUDA works with them."),
         evidence=(line.evidence,),
     )
