@@ -1,11 +1,13 @@
 """What other estimators say of each row: `PYTHON memory_peers.py < ROWS`, where PYTHON has them.
 
-JSON comes out: first their releases, then a line a row. Closed forms only: vram-check and hf-vram-calc, given the row's
-own number of weights; vramcalc reads the config itself. A refusal is left out. Bytes.
+JSON comes out: first their releases, then a line a row. vram-check and hf-vram-calc are given the row's own number of
+weights; vramcalc reads the config itself. torch-kitsune and `accelerate estimate-memory` look at the module,
+built on torch's device "meta" (memory_truth/networks.py), so that nothing is computed. A refusal is left out. Bytes.
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import json
@@ -57,7 +59,68 @@ def vramcalc(row: Row) -> int:
     return int(found.total)
 
 
-PEERS: dict[str, Callable[[Row], int]] = {"vram-check": vram_check, "hf-vram-calc": hf_vram_calc, "vramcalc": vramcalc}
+def module(row: Row, dtype: str) -> Any:
+    """Build the module that a row names, once for each type of its weights."""
+    build = importlib.import_module("memory_truth.networks").build
+    model = NAMES.get(row["model"], row["model"])
+    asked = (model, dtype, row["attn"], row["lora_rank"])
+    if asked not in BUILT:
+        BUILT.clear()
+        BUILT[asked] = build(*asked)
+    return BUILT[asked]
+
+
+def kitsune(row: Row) -> int:
+    """Ask torch-kitsune. It has no mixed precision: its weights' type, fp32, is given for that. It gives floats in."""
+    torch: Any = importlib.import_module("torch")
+    if row["lora_rank"]:
+        raise ValueError("adapters")
+    kind = "fp32" if row["dtype"].startswith("amp") else row["dtype"]
+    model = module(row, kind).train(row["mode"] == "train")
+    if row["seq"]:
+        model = _of_floats(torch, model)
+    shape = (row["seq"],) if row["seq"] else (3, row["resolution"], row["resolution"])
+    item = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[kind]
+    asked = {"dtype": item, "optimizer": OPTIMIZERS[row["optimizer"]], "training": row["mode"] == "train"}
+    predict = importlib.import_module("kitsune.predict").predict_memory
+    return int(predict(model, shape, row["batch"], **asked).total_bytes)
+
+
+def _of_floats(torch: Any, model: Any) -> Any:
+    class Ids(torch.nn.Module):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model
+
+        def forward(self, ids: Any) -> Any:
+            return self.model(input_ids=ids.long())[0]
+
+    return Ids()
+
+
+def accelerate(row: Row) -> int:
+    """Ask the two functions of `accelerate estimate-memory`, which itself would look for the model on the Hub."""
+    if row["lora_rank"]:
+        raise ValueError("adapters")
+    sizes = importlib.import_module("accelerate.utils").calculate_maximum_sizes
+    total = int(sizes(module(row, "fp32"))[0])
+    kind = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}[row["dtype"].removeprefix("amp_")]
+    if row["mode"] == "train":
+        usage = importlib.import_module("accelerate.commands.estimate").estimate_training_usage
+        return int(max(usage(total, kind).values()))
+    return total if row["dtype"] in ("fp32", "amp_fp16", "amp_bf16") else total // 2
+
+
+PEERS: dict[str, Callable[[Row], int]] = {
+    "vram-check": vram_check,
+    "hf-vram-calc": hf_vram_calc,
+    "vramcalc": vramcalc,
+    "torch-kitsune": kitsune,
+    "accelerate": accelerate,
+}
+NAMES = {"gpt2": "gpt2.json", "gpt2-medium": "gpt2-medium.json", "mobilenetv2": "mobilenet_v2"}  # what is built
+PACKAGES = {"torch-kitsune": "kitsune"}  # what is imported, where it is not the name
+BUILT: dict[tuple[Any, ...], Any] = {}
 
 
 def answers(row: Row) -> dict[str, int]:
@@ -66,17 +129,21 @@ def answers(row: Row) -> dict[str, int]:
     for name, ask in PEERS.items():
         try:
             found[name] = ask(row)
-        except (ImportError, OSError, ValueError, KeyError, TypeError, AttributeError) as problem:
+        except Exception as problem:
             print(f"{name}: {type(problem).__name__}: {problem}", file=sys.stderr)
     return found
 
 
 def versions() -> dict[str, str]:
     """Name the peers that are there with their releases."""
-    return {name: metadata.version(name) for name in PEERS if importlib.util.find_spec(name.replace("-", "_"))}
+    places = {name: PACKAGES.get(name, name.replace("-", "_")) for name in PEERS}
+    return {name: metadata.version(name) for name, place in places.items() if importlib.util.find_spec(place)}
 
 
 if __name__ == "__main__":
     print(json.dumps(versions()))
-    for line in sys.stdin:
-        print(json.dumps(answers(json.loads(line))))
+    with contextlib.ExitStack() as stack:
+        if importlib.util.find_spec("torch"):
+            stack.enter_context(importlib.import_module("torch").device("meta"))
+        for line in sys.stdin:
+            print(json.dumps(answers(json.loads(line))), flush=True)

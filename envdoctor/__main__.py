@@ -13,7 +13,10 @@ def main() -> NoReturn:
     # What a short command allocates stays until it ends; looking for cycles in it costs a thirtieth of the whole.
     gc.set_threshold(100_000)
     if sys.argv[1:] in (["--help"], ["-h"]):
-        _leave(_help())
+        from envdoctor.host.language import preferred
+
+        if preferred(os.environ) == "en":
+            _leave(_help())
     from envdoctor.cli import run
 
     _leave(run(sys.argv[1:]))

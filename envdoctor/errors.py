@@ -8,6 +8,7 @@ USAGE = 2
 UNREADABLE = 3
 NO_STACK = 4
 NOT_VERIFIED = 5
+NOT_FIXED = 6
 CANNOT_RUN = 126  # of `run` alone, which otherwise ends as its program did; as shells and `env` do
 NO_PROGRAM = 127
 INTERRUPTED = 130
@@ -49,6 +50,12 @@ class NotVerified(EnvdoctorError):
     """The environment was made, but a workload did not pass in it, or it could not be made."""
 
     status = NOT_VERIFIED
+
+
+class NotFixed(EnvdoctorError):
+    """A step of `diagnose --fix` failed; what it had changed by then is said with how to go back."""
+
+    status = NOT_FIXED
 
 
 class NotStarted(EnvdoctorError):

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-pytest_plugins = ["docker_fixture", "torch_fixture"]
+pytest_plugins = ["browser_fixture", "docker_fixture", "torch_fixture"]
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -68,7 +68,8 @@ def _no_network(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Where every system part is said to be there (ENVDOCTOR_NO_SKIP, as in CI), a skip for want of one fails."""
     report = yield
-    needs = [name for name in ("docker", "torch", "frameworks", "compiler") if item.get_closest_marker(name)]
+    parts = ("docker", "torch", "frameworks", "compiler", "browser", "privileged")
+    needs = [name for name in parts if item.get_closest_marker(name)]
     if report.skipped and needs and os.environ.get("ENVDOCTOR_NO_SKIP") and not hasattr(report, "wasxfail"):
         report.outcome = "failed"
         report.longrepr = f"skipped, but {', '.join(needs)} must be there: {report.longrepr}"

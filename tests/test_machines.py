@@ -40,6 +40,7 @@ def test_a_recorded_machine_is_judged_as_expected(name: str, tmp_path: Path) -> 
     assert [gap for gap in machine.gaps if gap.kind == "crashed"] == []
 
     found = evaluate(machine, Knowledge()).findings
+    assert [each.id for each in found if each.severity == "error" and each.certainty != "certain"] == []
     told = {"findings": tuple(each.id for each in found if each.severity != "note")}
     told["notes"] = tuple(each.id for each in found if each.severity == "note")
     expected = EXPECTED[name]

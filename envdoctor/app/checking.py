@@ -10,6 +10,7 @@ from envdoctor.app.examining import examine, locate
 from envdoctor.host import Host
 from envdoctor.model.requirement import Checked, Requirements, State
 from envdoctor.model.snapshot import Gpu, Snapshot
+from envdoctor.model.speech import say
 from envdoctor.model.version import at_least, readable
 from envdoctor.report.quantities import size
 from envdoctor.rules.variables import parse
@@ -51,19 +52,24 @@ def _of_driver(machine: Snapshot, wanted: Requirements) -> Iterator[Checked]:
     ):
         if floor is None:
             continue
-        needed = f"{floor} or newer"
+        needed = say("{floor} or newer", floor=floor)
         gap = machine.gap("driver.version" if name == "driver" else "driver.cuda")
         if driver is not None and driver.nvml and name == "cuda":
-            yield _checked(name, needed, False, f"the driver does not answer: NVML says {driver.nvml}")
+            yield _checked(name, needed, False, say("the driver does not answer: NVML says {nvml}", nvml=driver.nvml))
         elif value:
             state: State | bool = at_least(value, floor) if readable(value) else "unknown"
-            yield _checked(name, needed, state, value if name == "driver" else f"the driver runs CUDA up to {value}")
+            yield _checked(
+                name,
+                needed,
+                state,
+                value if name == "driver" else say("the driver runs CUDA up to {value}", value=value),
+            )
         elif gap:
-            yield _checked(name, needed, "unknown", f"could not look: {gap.detail}")
+            yield _checked(name, needed, "unknown", say("could not look: {detail}", detail=gap.detail))
         elif driver is not None and driver.version and driver.nvml_path:
-            yield _checked(name, needed, "unknown", "could not look: the driver does not say")
+            yield _checked(name, needed, "unknown", say("could not look: the driver does not say"))
         else:
-            yield _checked(name, needed, False, "there is no NVIDIA driver that runs")
+            yield _checked(name, needed, False, say("there is no NVIDIA driver that runs"))
 
 
 def _of_gpus(machine: Snapshot, wanted: Requirements) -> Iterator[Checked]:
@@ -77,13 +83,17 @@ def _of_gpus(machine: Snapshot, wanted: Requirements) -> Iterator[Checked]:
     gap = next(silent, None) if len(sure) < count else None
     if wanted.gpus is not None:
         state: State | bool = "unknown" if gap else len(sure) >= count
-        found = f"could not look: {gap.detail}" if gap else f"{len(sure)} can be used{hidden}"
-        yield _checked("gpu", f"{count} or more", state, found)
+        found = (
+            say("could not look: {detail}", detail=gap.detail)
+            if gap
+            else say("{sure_count} can be used{hidden}", sure_count=len(sure), hidden=hidden)
+        )
+        yield _checked("gpu", say("{count} or more", count=count), state, found)
     floor, free = wanted.capability, wanted.gpu_free_bytes
     if gap:
         for name, asked in (("capability", floor), ("memory", free)):
             if asked is not None:
-                yield _checked(name, _needed(asked), "unknown", f"could not look: {gap.detail}")
+                yield _checked(name, _needed(asked), "unknown", say("could not look: {detail}", detail=gap.detail))
         return
     if floor is not None:
         sure, checked = _kept(
@@ -103,7 +113,11 @@ def _of_gpus(machine: Snapshot, wanted: Requirements) -> Iterator[Checked]:
 
 
 def _needed(asked: str | int) -> str:
-    return f"{size(asked)} free on the GPU" if isinstance(asked, int) else f"{asked} or higher"
+    return (
+        say("{asked} free on the GPU", asked=size(asked))
+        if isinstance(asked, int)
+        else say("{asked} or higher", asked=asked)
+    )
 
 
 def _usable(machine: Snapshot) -> tuple[tuple[Gpu, ...], str]:
@@ -118,7 +132,7 @@ def _usable(machine: Snapshot) -> tuple[tuple[Gpu, ...], str]:
         return listed + others, ""
     kept = tuple(listed[place] for place in chosen.visible)
     away = len(listed) - len(kept)
-    return kept + others, f", {_VISIBLE} hides {away}" if away else ""
+    return kept + others, say(", {visible} hides {away}", visible=_VISIBLE, away=away) if away else ""
 
 
 def _kept(
@@ -135,8 +149,10 @@ def _kept(
     silent = [gpu for gpu, has in told if has is None or not readable(has)]
     state: State = "ok" if len(sure) >= count else "unknown" if len(sure) + len(silent) >= count else "not met"
     shown = [size(int(has)) if name == "memory" else has for _, has in told if has is not None]
-    words = f"{len(sure)} of {len(gpus)} GPUs" + (f" ({', '.join(shown)})" if shown else "")
-    words += f", {len(silent)} could not be asked" if silent else ""
+    words = say("{sure_count} of {gpus_count} GPUs", sure_count=len(sure), gpus_count=len(gpus)) + (
+        f" ({', '.join(shown)})" if shown else ""
+    )
+    words += say(", {silent_count} could not be asked", silent_count=len(silent)) if silent else ""
     return tuple(gpu for gpu in gpus if gpu in sure or gpu in silent), _checked(name, needed, state, words)
 
 
@@ -152,26 +168,31 @@ def _of_memory(machine: Snapshot, wanted: Requirements) -> Iterator[Checked]:
         if floor is None:
             continue
         fact = "memory.available_bytes" if name == "ram" else "memory.shm_bytes"
-        gap, needed = machine.gap(fact), f"{size(floor)} available"
+        gap, needed = machine.gap(fact), say("{floor} available", floor=size(floor))
         if value is not None:
-            yield _checked(name, needed, value >= floor, f"{size(value)} available")
+            yield _checked(name, needed, value >= floor, say("{value} available", value=size(value)))
         elif gap or name == "ram":
             yield _checked(
-                name, needed, "unknown", f"could not look: {gap.detail if gap else 'the system does not say'}"
+                name,
+                needed,
+                "unknown",
+                say("could not look: {detail}", detail=gap.detail if gap else "the system does not say"),
             )
         else:
-            yield _checked(name, needed, False, "there is no /dev/shm")
+            yield _checked(name, needed, False, say("there is no /dev/shm"))
 
 
 def _of_disk(host: Host, floor: int, path: str) -> Checked:
-    needed, path = f"{size(floor)} free at {path}", os.path.abspath(path)
+    needed, path = say("{floor} free at {path}", floor=size(floor), path=path), os.path.abspath(path)
     try:
         free = host.space(path).free_bytes
     except FileNotFoundError:
-        return _checked("disk", needed, False, f"there is no {path}")
+        return _checked("disk", needed, False, say("there is no {path}", path=path))
     except OSError as problem:
-        return _checked("disk", needed, "unknown", f"could not look: {problem.strerror or problem}")
-    return _checked("disk", needed, free >= floor, f"{size(free)} free")
+        return _checked(
+            "disk", needed, "unknown", say("could not look: {strerror}", strerror=problem.strerror or problem)
+        )
+    return _checked("disk", needed, free >= floor, say("{free} free", free=size(free)))
 
 
 def _of_framework(host: Host, wanted: Requirements, python: str | None, timeout: float) -> Checked:
@@ -183,9 +204,13 @@ def _of_framework(host: Host, wanted: Requirements, python: str | None, timeout:
     assert wanted.framework is not None
     place = locate(host, python)
     count = max(1, wanted.gpus or 0) if wanted.needs_gpu else 0
-    needed = f"{wanted.framework}{wanted.framework_versions}" + (f" that sees {count} GPU" if count else "")
+    needed = f"{wanted.framework}{wanted.framework_versions}" + (
+        say(" that sees {count} GPU", count=count) if count else ""
+    )
     if place is None:
-        raise errors.Unreadable("no Python was found to ask", "activate an environment, or name one with --python")
+        raise errors.Unreadable(
+            say("no Python was found to ask"), say("activate an environment, or name one with --python")
+        )
     seen = sight.ask(host, place.executable, wanted.framework, timeout)
     if seen.unknown or seen.failed:
         state: State = "unknown" if seen.unknown else "not met"
@@ -194,5 +219,11 @@ def _of_framework(host: Host, wanted: Requirements, python: str | None, timeout:
         fits = SpecifierSet(wanted.framework_versions, prereleases=True).contains(seen.version)
     except InvalidVersion:  # a build of somebody's own, of which no range speaks
         fits = not wanted.framework_versions
-    found = f"{wanted.framework} {seen.version}, sees {seen.gpus} GPU{'' if seen.gpus == 1 else 's'}"
+    found = say(
+        "{framework} {version}, sees {gpus} GPU{rest}",
+        framework=wanted.framework,
+        version=seen.version,
+        gpus=seen.gpus,
+        rest="" if seen.gpus == 1 else "s",
+    )
     return _checked("framework", needed, fits and seen.gpus >= count, found)

@@ -14,6 +14,7 @@ from envdoctor.app.artifacts import artifacts_of
 from envdoctor.environments import conda_lock
 from envdoctor.host.writing import write
 from envdoctor.knowledge.load import Knowledge
+from envdoctor.model.speech import say
 from envdoctor.model.stack import GENERATED, Artifact, Conflict, Plan
 from envdoctor.resolver.conda_platforms import PLATFORMS, subdir_of, virtual_packages
 
@@ -32,7 +33,10 @@ def other_plans(chosen: Plan, platforms: tuple[str, ...], facts: Knowledge) -> d
     plans = {}
     for name in dict.fromkeys(platforms):
         if name not in PLATFORMS:
-            raise errors.UsageProblem(f"--platform {name} is not known", f"it knows: {', '.join(PLATFORMS)}")
+            raise errors.UsageProblem(
+                say("--platform {name} is not known", name=name),
+                say("it knows: {platforms}", platforms=", ".join(PLATFORMS)),
+            )
         if name == subdir_of(chosen.target):
             continue
         system, arch = PLATFORMS[name]
@@ -41,7 +45,10 @@ def other_plans(chosen: Plan, platforms: tuple[str, ...], facts: Knowledge) -> d
         cuda = "cpu" if system == "macos" or chosen.stack.cuda is None else chosen.request.cuda
         found = planning.plan(replace(chosen.request, cuda=cuda), target, facts, date.today())
         if isinstance(found, Conflict):
-            raise errors.NoStack(f"no stack for {name}: {found.summary}", "leave out that --platform")
+            raise errors.NoStack(
+                say("no stack for {name}: {summary}", name=name, summary=found.summary),
+                say("leave out that --platform"),
+            )
         plans[name] = replace(found, mirror=chosen.mirror)
     return plans
 
@@ -68,7 +75,12 @@ def lock(
     for name, plan in sources.items():
         if not plan.stack.conda_packages:
             raise errors.NoStack(
-                f"conda-forge has no such stack for {name}: {plan.stack.conda_note}", "leave that platform to pip"
+                say(
+                    "conda-forge has no such stack for {name}: {conda_note}",
+                    name=name,
+                    conda_note=plan.stack.conda_note,
+                ),
+                say("leave that platform to pip"),
             )
         text = _environment(plan)
         jobs.append(conda_lock.Job(name, text, virtual_packages(plan.stack, plan.target, facts)))
@@ -86,7 +98,9 @@ def lock(
 def _subdir(plan: Plan) -> str:
     found = subdir_of(plan.target)
     if found is None:
-        raise errors.NoStack(f"conda-forge has no packages for {plan.target.os} on {plan.target.arch}")
+        raise errors.NoStack(
+            say("conda-forge has no packages for {os} on {arch}", os=plan.target.os, arch=plan.target.arch)
+        )
     return found
 
 
@@ -105,7 +119,7 @@ def _previous(path: str, *, force: bool) -> str | None:
         return text
     if os.path.lexists(path) and not force:
         raise errors.Unreadable(
-            f"not written by envdoctor and therefore kept: {path}",
-            "choose another folder with -o, or replace it with --force; nothing was written",
+            say("not written by envdoctor and therefore kept: {path}", path=path),
+            say("choose another folder with -o, or replace it with --force; nothing was written"),
         )
     return None

@@ -11,6 +11,7 @@ from envdoctor.environments import images
 from envdoctor.host import Host, engine
 from envdoctor.model.onboarding import BuiltImage
 from envdoctor.model.outcome import Outcome
+from envdoctor.model.speech import say
 from envdoctor.model.stack import Builder, Plan
 
 if TYPE_CHECKING:
@@ -40,8 +41,8 @@ def build(
         else:
             line(text)
 
-    step(f"building {tag}")
-    return images.build(folder, tag, plan.stack.base_image, builder, host.environ, take)
+    step(say("building {tag}", tag=tag))
+    return images.build(folder, tag, plan.stack.base, builder, host.environ, take)
 
 
 def gpu_for(host: Host, device: str) -> tuple[Gpu | None, str | None]:
@@ -58,13 +59,16 @@ def gpu_for(host: Host, device: str) -> tuple[Gpu | None, str | None]:
     if here and _can_hand_over(host):
         return "nvidia", None
     missing = (
-        f"the NVIDIA Container Toolkit is missing, which hands the GPU to a container ({engine.TOOLKIT})"
+        say(
+            "the NVIDIA Container Toolkit is missing, which hands the GPU to a container ({toolkit})",
+            toolkit=engine.TOOLKIT,
+        )
         if here
-        else "no GPU of NVIDIA or AMD is here"
+        else say("no GPU of NVIDIA or AMD is here")
     )
     if device == "cuda":
-        raise errors.MissingPart(missing, "to prove the image without one: --device cpu")
-    return None, f"{missing}; the workloads run on the CPU" if here else None
+        raise errors.MissingPart(missing, say("to prove the image without one: --device cpu"))
+    return None, say("{missing}; the workloads run on the CPU", missing=missing) if here else None
 
 
 def _can_hand_over(host: Host) -> bool:

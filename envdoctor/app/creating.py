@@ -19,6 +19,7 @@ from envdoctor.host.writing import write, write_text
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.model import Record
 from envdoctor.model.snapshot import Snapshot
+from envdoctor.model.speech import say
 from envdoctor.model.stack import Plan, Request, Target
 from envdoctor.resolver import offers
 
@@ -36,6 +37,7 @@ class Place(Record):
     path: str | None = None  # of the environment; None: env in the folder
     force: bool = False
     written: bool = False  # the files of the plan are in the folder already
+    locked: bool = False  # and its lock for pip is beside them
 
     @property
     def environment(self) -> str:
@@ -91,13 +93,24 @@ def refuse_foreign(place: Place) -> None:
         if place.force and any(os.path.exists(os.path.join(folder, mark)) for mark in marks):
             return
     raise errors.Unreadable(
-        f"{folder} exists and envdoctor did not make it", "choose another folder with -o or --path; it was left alone"
+        say("{folder} exists and envdoctor did not make it", folder=folder),
+        say("choose another folder with -o or --path; it was left alone"),
     )
 
 
 def begun(place: Place, request: Request, target: Target, plan: Plan) -> State:
     """Begin: nothing is done yet."""
     return State(manager=place.manager, request=request, target=target, plan=plan, environment=place.environment)
+
+
+def ahead(place: Place, state: State) -> int | None:
+    """Count the steps that `create` will tell of, at the most; None: with conda it depends on the solver."""
+    if place.manager == "conda":
+        return None
+    made = "created" in state.done and os.path.exists(virtual.python_of(place.environment))
+    if not made:
+        return 4 if place.locked else 3
+    return 0 if "installed" in state.done else 1
 
 
 def create(
@@ -114,18 +127,18 @@ def create(
     folder = place.environment
     python = virtual.python_of(folder)
     if "created" not in state.done or not os.path.exists(python):
-        listener.step(f"creating a virtual environment with Python {state.plan.stack.python}")
+        listener.step(say("creating a virtual environment with Python {python}", python=state.plan.stack.python))
         # Said before it is made: an interrupted creation must be ours to clear at the next start.
         state = _keep(place, replace(state, done=()))
         base = next(each.path for each in found if each.version == state.plan.stack.python)
         virtual.create(base, folder, listener.line)
-        listener.step("asking pip what it offers here")
+        listener.step(say("asking pip what it offers here"))
         settled = _settled(state.plan, python, facts)
-        _write(place, settled, anew=settled != state.plan)
+        _write(place, settled, listener, anew=settled != state.plan)
         state = _keep(place, replace(state, plan=settled, done=("created",)))
     if "installed" not in state.done:
         stack = state.plan.stack
-        listener.step(f"installing {', '.join(stack.requirements)}")
+        listener.step(say("installing {requirements}", requirements=", ".join(stack.requirements)))
         pip.install(python, stack.requirements, stack.pip_options, listener.line, INSTALL_SECONDS)
         state = _keep(place, replace(state, done=("created", "installed")))
     return state, python
@@ -138,19 +151,22 @@ def _conda(place: Place, state: State, facts: Knowledge, listener: Listener) -> 
 
     stack, folder = state.plan.stack, place.environment
     if not stack.conda_packages:
-        raise errors.NoStack(f"conda-forge has no such stack: {stack.conda_note}", "leave out --manager conda")
+        raise errors.NoStack(
+            say("conda-forge has no such stack: {conda_note}", conda_note=stack.conda_note),
+            say("leave out --manager conda"),
+        )
     python = conda.python_of(folder)
     if "installed" in state.done and os.path.exists(python):
         return state, python
     solver = conda_lock.solver()
     state = _keep(place, replace(state, done=()))
-    _write(place, state.plan)
+    _write(place, state.plan, listener)
     lock = os.path.join(place.folder, conda_locking.LOCK)
     by_lock = solver.path is None or os.path.exists(lock)
     if by_lock:
-        listener.step(f"choosing the packages with {solver.name}")
+        listener.step(say("choosing the packages with {name}", name=solver.name))
         conda_locking.lock(state.plan, None, place.folder, facts, listener.line, force=place.force)
-    listener.step("creating the conda environment")
+    listener.step(say("creating the conda environment"))
     shutil.rmtree(folder, ignore_errors=True)
     if by_lock:
         with open(lock, encoding="utf-8") as file:
@@ -161,13 +177,22 @@ def _conda(place: Place, state: State, facts: Knowledge, listener: Listener) -> 
         file_ = os.path.join(place.folder, "environment.yml")
         conda.create(solver.path, file_, folder, listener.line, INSTALL_SECONDS, cuda)
     if not os.path.exists(python):
-        raise errors.NotVerified(f"there is no Python in {folder}", "the log has the whole output")
+        raise errors.NotVerified(
+            say("there is no Python in {folder}", folder=folder), say("the log has the whole output")
+        )
     return _keep(place, replace(state, done=("created", "installed"))), python
 
 
-def _write(place: Place, plan: Plan, *, anew: bool = False) -> None:
-    if anew or not place.written:
-        write(artifacts_of(plan, place.folder), place.folder, force=place.force)
+def _write(place: Place, plan: Plan, listener: Listener, *, anew: bool = False) -> None:
+    """Write the files of a plan, with its lock where one was asked for: one of another plan would be wrong."""
+    if not anew and place.written:
+        return
+    artifacts = artifacts_of(plan, place.folder, locked=place.locked)
+    if place.locked:
+        from envdoctor.app import locking
+
+        artifacts += locking.lock_artifacts(plan, place.folder, listener)
+    write(artifacts, place.folder, force=place.force)
 
 
 def _made_here(place: Place) -> bool:
@@ -203,13 +228,19 @@ def _settled(plan: Plan, python: str, facts: Knowledge) -> Plan:
     served = offers.trimmed(plan, at_index)
     if served is not None:
         return served
-    own = {name: pip.offers(python, name) for name in names}
+    there = ("--index-url", plan.mirror.pip) if plan.mirror and plan.mirror.pip else ()
+    own = {name: pip.offers(python, name, there) for name in names}
     for candidate in offers.alternatives(plan, facts, own):
         framework = next(each for each in candidate.stack.requirements if each.startswith(stack.framework))
-        if pip.would_install(python, framework):
+        if pip.would_install(python, framework, there):
             return candidate
     raise errors.NotVerified(
-        f"{stack.index_url or 'your package index'} cannot be reached or lacks {stack.packages[stack.distribution]},"
-        f" and your own configuration ({pip.configuration(python)}) offers nothing that fits",
-        "set a mirror or a proxy (pip config set global.index-url URL), then start again",
+        say(
+            "{index_url} cannot be reached or lacks {packages}, and your own configuration ({pip}) offers nothing "
+            "that fits",
+            index_url=stack.index_url or "your package index",
+            packages=stack.packages[stack.distribution],
+            pip=pip.configuration(python),
+        ),
+        say("set a mirror or a proxy (pip config set global.index-url URL), then start again"),
     )

@@ -12,6 +12,7 @@ from envdoctor.app.planning import described
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.knowledge.targets import target_of
 from envdoctor.model.snapshot import STAGES, Declared, Driver, Gap, Gpu, Snapshot, System, Wsl
+from envdoctor.model.speech import say
 from envdoctor.model.stack import TargetOs
 
 # The longest Dockerfiles and locked requirements are some hundred KB.
@@ -38,7 +39,9 @@ def declared(
     ):
         lines = _read(kind, name, number * STAGES)
         if len(lines) > _MOST:
-            raise errors.Unreadable(f"{name} asks for more than {_MOST} things, so it is none of a person's files")
+            raise errors.Unreadable(
+                say("{name} asks for more than {most} things, so it is none of a person's files", name=name, most=_MOST)
+            )
         found += lines
     return tuple(found)
 
@@ -53,7 +56,7 @@ def _read(kind: str, name: str, number: int) -> list[Declared]:
 
             stages = dockerfile.read(text, plain, beside)
             if not stages:
-                raise errors.Unreadable(f"{name} is no Dockerfile: it has no line FROM")
+                raise errors.Unreadable(say("{name} is no Dockerfile: it has no line FROM", name=name))
             every = ((number + n, line) for n, lines in enumerate(stages) for line in lines)
             return [replace(line, environment=n) for n, line in islice(every, _MOST + 1)]
         if kind == "environment":
@@ -62,17 +65,21 @@ def _read(kind: str, name: str, number: int) -> list[Declared]:
             try:
                 return conda_environment.read(text, plain)
             except conda_environment.Malformed as problem:
-                raise errors.Unreadable(f"{name} is no environment file of conda's: {problem}") from None
+                raise errors.Unreadable(
+                    say("{name} is no environment file of conda's: {problem}", name=name, problem=problem)
+                ) from None
         from envdoctor.formats import requirements
 
         if name.endswith(".toml"):
             try:
                 return requirements.project(text, plain)
             except ValueError as problem:
-                raise errors.Unreadable(f"{name} is no TOML: {problem}") from None
+                raise errors.Unreadable(say("{name} is no TOML: {problem}", name=name, problem=problem)) from None
         return requirements.read(text, plain, beside)
     except ModuleNotFoundError as problem:
-        raise errors.MissingPart(f"reading {name} needs {problem.name}", _INSTALL) from None
+        raise errors.MissingPart(
+            say("reading {name} needs {problem_name}", name=name, problem_name=problem.name), _INSTALL
+        ) from None
 
 
 def _shown(name: str) -> str:
@@ -99,24 +106,32 @@ class _Beside:
 def _text(name: str, largest: int = LARGEST_FILE) -> str:
     try:
         if os.path.isdir(name):
-            raise errors.Unreadable(f"{name} is a folder", "name the file in it")
+            raise errors.Unreadable(say("{name} is a folder", name=name), say("name the file in it"))
         # A device or a pipe would never end.
         if not os.path.isfile(name):
-            raise errors.Unreadable(f"there is no file {name}")
+            raise errors.Unreadable(say("there is no file {name}", name=name))
         with open(name, "rb") as file:
             content = file.read(largest + 1)
     except (OSError, ValueError) as problem:
-        raise errors.Unreadable(f"{name} cannot be read: {getattr(problem, 'strerror', problem)}") from None
+        raise errors.Unreadable(
+            say("{name} cannot be read: {getattr}", name=name, getattr=getattr(problem, "strerror", problem))
+        ) from None
     if len(content) > largest:
-        raise errors.Unreadable(f"{name} is larger than {largest >> 10} KiB, so it is none of a person's files")
+        raise errors.Unreadable(
+            say(
+                "{name} is larger than {largest} KiB, so it is none of a person's files",
+                name=name,
+                largest=largest >> 10,
+            )
+        )
     if not content.strip():
-        raise errors.Unreadable(f"{name} is empty")
+        raise errors.Unreadable(say("{name} is empty", name=name))
     try:
         text = content.decode("utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
     except UnicodeDecodeError:
-        raise errors.Unreadable(f"{name} is not a text in UTF-8") from None
+        raise errors.Unreadable(say("{name} is not a text in UTF-8", name=name)) from None
     if "\0" in text:
-        raise errors.Unreadable(f"{name} is not a text")
+        raise errors.Unreadable(say("{name} is not a text", name=name))
     return text
 
 
@@ -150,7 +165,7 @@ def for_machine(
         gap for gap in machine.gaps if not any(gap.fact.partition(".")[0] == fact for fact in said if said[fact])
     )
     if target.driver is None and (gpus or os):
-        gaps = (*gaps, Gap(probe="described", fact="driver", kind="not-reported", detail="say it with --driver"))
+        gaps = (*gaps, Gap(probe="described", fact="driver", kind="not-reported", detail=say("say it with --driver")))
     return replace(
         machine,
         system=system if os else machine.system,

@@ -10,6 +10,7 @@ import msgspec
 
 from envdoctor import errors
 from envdoctor.estimate.device import Device, of_model
+from envdoctor.model.speech import say
 
 if TYPE_CHECKING:
     from envdoctor.estimate.weighing import Model
@@ -63,7 +64,7 @@ def _content(path: str) -> bytes:
 
     content = read_input(path)
     if len(content) > LARGEST_CONFIG:
-        raise errors.Unreadable(f"{path} is larger than 1 MiB, so it is not a config.json")
+        raise errors.Unreadable(say("{path} is larger than 1 MiB, so it is not a config.json", path=path))
     return content
 
 
@@ -71,8 +72,10 @@ def _mapping(content: bytes, where: str) -> dict[str, object]:
     try:
         return msgspec.json.decode(content, type=dict[str, object])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
-        reason = "it is nested too deeply" if isinstance(problem, RecursionError) else str(problem)
-        raise errors.Unreadable(f"{where} is not the config.json of a model: {reason}") from None
+        reason = say("it is nested too deeply") if isinstance(problem, RecursionError) else str(problem)
+        raise errors.Unreadable(
+            say("{where} is not the config.json of a model: {reason}", where=where, reason=reason)
+        ) from None
 
 
 def traced(
@@ -93,8 +96,8 @@ def traced(
 
     if not given:
         raise errors.UsageProblem(
-            f"{factory} needs to know what it is called with",
-            "--input 1,3,224,224 for images, --input 1,128:int64 for token ids",
+            say("{factory} needs to know what it is called with", factory=factory),
+            say("--input 1,3,224,224 for images, --input 1,128:int64 for token ids"),
         )
     read = inputs(given)
     host = LocalHost()
@@ -113,8 +116,12 @@ def gpu_row(name: str, facts: Knowledge) -> GpuModel:
     row = gpu_named(facts, name)
     if row is None:
         near = gpus_like(facts, name)[:4]
-        hint = f"did you mean: {', '.join(near)}?" if near else "give its memory instead: --memory 8GiB"
-        raise errors.UsageProblem(f"no GPU called {name} is known", hint)
+        hint = (
+            say("did you mean: {near}?", near=", ".join(near))
+            if near
+            else say("give its memory instead: --memory 8GiB")
+        )
+        raise errors.UsageProblem(say("no GPU called {name} is known", name=name), hint)
     return row
 
 
@@ -128,7 +135,9 @@ def sold_device(row: GpuModel, memory: int | None, torch: str | None) -> Device:
         return Device(name=row.name, capability=row.capability, free_bytes=memory, torch=torch)
     sold = of_model(row, torch)
     if not sold:
-        raise errors.UsageProblem(f"the memory of {row.name} is not known", "give it: --memory 8GiB")
+        raise errors.UsageProblem(
+            say("the memory of {name} is not known", name=row.name), say("give it: --memory 8GiB")
+        )
     return sold[0]
 
 
@@ -145,17 +154,19 @@ def device_here(host: Host, torch: str | None) -> Device:
     try:
         answer = host.nvml(_NVML_SECONDS)
     except FileNotFoundError:
-        return host_device(host, ("no NVIDIA driver is here, so it is judged for the CPU and host memory",))
+        return host_device(host, (say("no NVIDIA driver is here, so it is judged for the CPU and host memory"),))
     except (OSError, TimeoutError) as problem:
-        return Device(torch=torch, assumptions=(f"the GPU's memory is not known: {problem}",))
+        return Device(torch=torch, assumptions=(say("the GPU's memory is not known: {problem}", problem=problem),))
     if answer.status:
-        reason = f"the NVIDIA library answered with error {answer.status}; `envdoctor diagnose` says why"
-        return Device(torch=torch, assumptions=(f"the GPU's memory is not known: {reason}",))
+        reason = say(
+            "the NVIDIA library answered with error {status}; `envdoctor diagnose` says why", status=answer.status
+        )
+        return Device(torch=torch, assumptions=(say("the GPU's memory is not known: {reason}", reason=reason),))
     cards = [card for card in answer.gpus if card.free_bytes is not None]
     if not cards and not answer.count:
-        return host_device(host, ("no NVIDIA card is here, so it is judged for the CPU and host memory",))
+        return host_device(host, (say("no NVIDIA card is here, so it is judged for the CPU and host memory"),))
     if not cards:
-        return Device(torch=torch, assumptions=("the driver does not tell the memory of its cards",))
+        return Device(torch=torch, assumptions=(say("the driver does not tell the memory of its cards"),))
     best = max(cards, key=lambda card: card.free_bytes or 0)
     return Device(
         name=best.name,
@@ -169,9 +180,17 @@ def device_here(host: Host, torch: str | None) -> Device:
 def _held(card: NvmlGpu, count: int) -> tuple[str, ...]:
     notes: tuple[str, ...] = ()
     if card.used_bytes:
-        held = f"{card.used_bytes / (1 << 20):.0f} MiB of {card.name or 'the card'} are held by other processes now"
-        notes = (f"{held}, and not counted as free",)
-    return (*notes, f"of {count} cards, the one with the most free memory was taken") if count > 1 else notes
+        held = say(
+            "{used_bytes:.0f} MiB of {name} are held by other processes now",
+            used_bytes=card.used_bytes / (1 << 20),
+            name=card.name or "the card",
+        )
+        notes = (say("{held}, and not counted as free", held=held),)
+    return (
+        (*notes, say("of {count} cards, the one with the most free memory was taken", count=count))
+        if count > 1
+        else notes
+    )
 
 
 def host_device(host: Host, notes: tuple[str, ...] = ()) -> Device:
@@ -179,7 +198,7 @@ def host_device(host: Host, notes: tuple[str, ...] = ()) -> Device:
     from envdoctor.app.verifying import free_memory
 
     free = free_memory(host)
-    unknown = () if free is not None else ("the machine does not say how much memory is free",)
+    unknown = () if free is not None else (say("the machine does not say how much memory is free"),)
     return Device(kind="cpu", name="CPU", free_bytes=free, assumptions=(*notes, *unknown))
 
 

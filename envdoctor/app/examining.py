@@ -12,6 +12,7 @@ from typing import TypeVar
 from envdoctor import __version__, errors
 from envdoctor.host import Host
 from envdoctor.model.snapshot import Gap, GapKind, Snapshot, merge
+from envdoctor.model.speech import say
 from envdoctor.probes import AREAS, Place, Probe
 
 # When no probe has ended for this long, one is slow: another worker goes on with the rest. Healthy probes take a few
@@ -61,13 +62,13 @@ def _locate(host: Host, python: str | None, deadline: float) -> tuple[Place | No
         raise
     except Exception as problem:
         return None, failed(*_reason(problem))
-    return (answers[0], ()) if answers else (None, failed("timeout", "finding the active Python took too long"))
+    return (answers[0], ()) if answers else (None, failed("timeout", say("finding the active Python took too long")))
 
 
 def _read_all(host: Host, place: Place | None, probes: tuple[Probe, ...], deadline: float) -> list[Snapshot]:
     answers = _in_workers([partial(_read, probe, host, place) for probe in probes], deadline)
     late = [
-        Snapshot(gaps=_gaps(probe, "timeout", f"no answer within {host.patience:.1f} s"))
+        Snapshot(gaps=_gaps(probe, "timeout", say("no answer within {patience:.1f} s", patience=host.patience)))
         for number, probe in enumerate(probes)
         if number not in answers
     ]
@@ -87,7 +88,9 @@ def _gaps(probe: Probe, kind: GapKind, detail: str) -> tuple[Gap, ...]:
 
 def _reason(problem: Exception) -> tuple[GapKind, str]:
     if isinstance(problem, PermissionError):
-        return "denied", f"no permission to read {problem.filename}" if problem.filename else str(problem)
+        return "denied", say(
+            "no permission to read {filename}", filename=problem.filename
+        ) if problem.filename else str(problem)
     if isinstance(problem, TimeoutError):
         return "timeout", str(problem)
     return "crashed", f"{type(problem).__name__}: {problem}"

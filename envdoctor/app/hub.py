@@ -12,6 +12,7 @@ from time import monotonic
 
 from envdoctor import errors
 from envdoctor.host.local import LocalHost
+from envdoctor.model.speech import say
 
 HUB = "https://huggingface.co"
 LARGEST_CONFIG = 1 << 20
@@ -28,12 +29,14 @@ def config(name: str, environ: Mapping[str, str]) -> tuple[bytes, str]:
         errors.MissingPart: requests is not installed.
     """
     if not _NAME.fullmatch(name) or ".." in name:
-        raise errors.UsageProblem(f"hf:{name} is not a model of the hub", "write hf:organisation/model")
+        raise errors.UsageProblem(
+            say("hf:{name} is not a model of the hub", name=name), say("write hf:organisation/model")
+        )
     kept = _cached(name, environ)
     if kept is not None:
         return kept
     if environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on"):
-        reason = f"{name} is not in the cache, and HF_HUB_OFFLINE forbids asking the hub"
+        reason = say("{name} is not in the cache, and HF_HUB_OFFLINE forbids asking the hub", name=name)
         raise errors.Unreadable(reason, _by_hand(name))
     return _fetched(name, (environ.get("HF_ENDPOINT") or HUB).rstrip("/"))
 
@@ -70,7 +73,8 @@ def _fetched(name: str, endpoint: str) -> tuple[bytes, str]:
         import requests
     except ImportError:
         raise errors.MissingPart(
-            "the Python package requests is needed to ask the hub", "pip install 'envdoctor[hub]', or " + _by_hand(name)
+            say("the Python package requests is needed to ask the hub"),
+            say("pip install 'envdoctor[hub]', or ") + _by_hand(name),
         ) from None
     address = f"{endpoint}/{name}/resolve/main/config.json"
     try:
@@ -84,15 +88,26 @@ def _fetched(name: str, endpoint: str) -> tuple[bytes, str]:
     except (requests.RequestException, OSError) as problem:
         reason = type(problem).__name__
         raise errors.Unreadable(
-            f"{endpoint} cannot be reached to read {name} ({reason})",
-            f"set HF_ENDPOINT to a mirror such as https://hf-mirror.com, or {_by_hand(name)}",
+            say("{endpoint} cannot be reached to read {name} ({reason})", endpoint=endpoint, name=name, reason=reason),
+            say("set HF_ENDPOINT to a mirror such as https://hf-mirror.com, or {by_hand}", by_hand=_by_hand(name)),
         ) from None
     if status in (401, 403):
         raise errors.Unreadable(
-            f"{endpoint} does not let everybody read {name}, or has no such model (status {status})", _by_hand(name)
+            say(
+                "{endpoint} does not let everybody read {name}, or has no such model (status {status})",
+                endpoint=endpoint,
+                name=name,
+                status=status,
+            ),
+            _by_hand(name),
         )
     if status != 200:
-        raise errors.Unreadable(f"{endpoint} has no config.json of {name} (status {status})", "look at its page there")
+        raise errors.Unreadable(
+            say(
+                "{endpoint} has no config.json of {name} (status {status})", endpoint=endpoint, name=name, status=status
+            ),
+            say("look at its page there"),
+        )
     return content, address
 
 
@@ -107,4 +122,4 @@ def _body(pieces: Iterable[bytes]) -> bytes:
 
 
 def _by_hand(name: str) -> str:
-    return f"download the config.json of {name} and give its path"
+    return say("download the config.json of {name} and give its path", name=name)

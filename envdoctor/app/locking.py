@@ -11,6 +11,7 @@ from envdoctor.app.listener import Listener
 from envdoctor.environments import locking, wheelhouse
 from envdoctor.host.writing import write
 from envdoctor.model import Record
+from envdoctor.model.speech import say
 from envdoctor.model.stack import GENERATED, Artifact, Plan
 
 LOCK = "requirements.lock.txt"
@@ -58,9 +59,12 @@ def fill(plan: Plan, folder: str, listener: Listener, *, force: bool = False) ->
     hashed, _, pylock = _locked(plan, os.path.join(folder, LOCK), listener)
     packages = wheelhouse.packages_of(locking.names_and_hashes(hashed), pylock)
     wheels = os.path.join(folder, "wheels")
-    listener.step("comparing the wheels that are there with their hashes")
+    listener.step(say("comparing the wheels that are there with their hashes"))
     missing = wheelhouse.missing_of(packages, wheelhouse.hashes_in(wheels))
     wheelhouse.check_room(missing, folder)
+    unsized = wheelhouse.unsized(missing)
+    if unsized:
+        listener.step(say("their index does not say how large these are: {names}", names=", ".join(unsized)))
     if missing or before is None:
         _keep(folder, mine)
     if missing:
@@ -72,7 +76,9 @@ def fill(plan: Plan, folder: str, listener: Listener, *, force: bool = False) ->
     have = wheelhouse.hashes_in(wheels)
     left = wheelhouse.missing_of(packages, have)
     if left:
-        raise errors.NotVerified(f"no wheel with the locked hash came for {left[0].name}", "start it again")
+        raise errors.NotVerified(
+            say("no wheel with the locked hash came for {name}", name=left[0].name), say("start it again")
+        )
     used = tuple(sorted(have[each] for package in packages for each in package.hashes if each in have))
     _drop([name for name in (before.wheels if before else ()) if name not in used], wheels)
     paths = write(bundle_files(plan, hashed, scripts(plan.stack.framework)), folder, force=force)
@@ -84,7 +90,13 @@ def _locked(plan: Plan, path: str, listener: Listener) -> locking.Locked:
     from envdoctor.render.artifacts import index_lines
 
     stack = plan.stack
-    listener.step(f"locking {len(stack.requirements)} requirements for {locking.platform_of(plan.target)}")
+    listener.step(
+        say(
+            "locking {requirements_count} requirements for {locking}",
+            requirements_count=len(stack.requirements),
+            locking=locking.platform_of(plan.target),
+        )
+    )
     return locking.lock(
         stack.requirements,
         index_lines(stack, plan.mirror),
@@ -107,7 +119,9 @@ def _before(path: str) -> str | None:
 
 def _of(folder: str, mine: Wheelhouse, force: bool) -> Wheelhouse | None:
     """Give the state of a folder that is a wheelhouse of the same stack; None: it is new or empty."""
-    foreign = errors.Unreadable(f"{folder} is not empty, and no wheelhouse of envdoctor's", "name another folder")
+    foreign = errors.Unreadable(
+        say("{folder} is not empty, and no wheelhouse of envdoctor's", folder=folder), say("name another folder")
+    )
     try:
         if not os.path.lexists(folder) or (os.path.isdir(folder) and not os.listdir(folder)):
             return None
@@ -116,13 +130,17 @@ def _of(folder: str, mine: Wheelhouse, force: bool) -> Wheelhouse | None:
     except (FileNotFoundError, NotADirectoryError, msgspec.DecodeError) as problem:
         raise foreign from problem
     except OSError as problem:
-        said = f"{folder} cannot be read: {problem.strerror or problem}"
-        raise errors.Unreadable(said, "name another folder") from problem
+        said = say("{folder} cannot be read: {strerror}", folder=folder, strerror=problem.strerror or problem)
+        raise errors.Unreadable(said, say("name another folder")) from problem
     same = (there.packages, there.python, there.platform) == (mine.packages, mine.python, mine.platform)
     if not same and not force:
         raise errors.Unreadable(
-            f"{folder} is the wheelhouse of another stack: {', '.join(there.packages)}",
-            "name another folder, or --force to make it this one's",
+            say(
+                "{folder} is the wheelhouse of another stack: {packages}",
+                folder=folder,
+                packages=", ".join(there.packages),
+            ),
+            say("name another folder, or --force to make it this one's"),
         )
     return there
 

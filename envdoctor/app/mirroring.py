@@ -12,6 +12,7 @@ from envdoctor.knowledge.catalogue import near
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.redaction import without_credentials
 from envdoctor.model.snapshot import Snapshot
+from envdoctor.model.speech import say
 from envdoctor.model.stack import Mirror, Plan, Reason
 
 _URL = re.compile(r"https?://([^/@]*@)?(\[[0-9A-Fa-f:]+\]|[A-Za-z0-9.-]+)(:\d{1,5})?((/[\w.~%+,:=-]*)*)", re.ASCII)
@@ -32,7 +33,10 @@ def mirror_named(name: str | None, facts: Knowledge) -> Mirror | None:
     if "/" in name or ":" in name:
         return _of_address(name)
     alike = ", ".join((name.strip() and near(name, (*known, "none"))) or known)
-    raise errors.UsageProblem(f"no mirror called {name} is known", f"did you mean {alike}, or its https:// address?")
+    raise errors.UsageProblem(
+        say("no mirror called {name} is known", name=name),
+        say("did you mean {alike}, or its https:// address?", alike=alike),
+    )
 
 
 def sourced(plan: Plan, machine: Snapshot, mirror: Mirror | None, facts: Knowledge, *, here: bool) -> Plan:
@@ -78,16 +82,21 @@ def _of_address(text: str) -> Mirror:
     found = _URL.fullmatch(text)
     if found is None:
         raise errors.UsageProblem(
-            f"--mirror {without_credentials(text)} is not the address of a package index",
-            "it looks like https://mirror.example.org/simple, without ?, # or blanks (write those as %XX)",
+            say(
+                "--mirror {without_credentials} is not the address of a package index",
+                without_credentials=without_credentials(text),
+            ),
+            say("it looks like https://mirror.example.org/simple, without ?, # or blanks (write those as %XX)"),
         )
     user, host, port, path = found[1], found[2], found[3] or "", found[4].rstrip("/")
     scheme = text.partition("://")[0]
     notes = []
     if user:
-        notes.append("the user and the password of its address are written nowhere: pip and uv take them from ~/.netrc")
+        notes.append(
+            say("the user and the password of its address are written nowhere: pip and uv take them from ~/.netrc")
+        )
     if scheme == "http":
-        notes.append(f"pip takes an index over http only with the setting trusted-host {host}")
+        notes.append(say("pip takes an index over http only with the setting trusted-host {host}", host=host))
     return Mirror(name=host + port, pip=f"{scheme}://{host}{port}{path}", notes=tuple(notes))
 
 
@@ -99,15 +108,19 @@ def client_reasons(host: Host, mirror: Mirror | None) -> tuple[Reason, ...]:
     found = []
     condarc = _first(host, environ.get("CONDARC"), f"{home}/.condarc", f"{settings}/conda/.condarc")
     if condarc:
-        because = "environment.yml names conda-forge only, so that a channel_alias or custom_channels there leads it on"
+        because = say(
+            "environment.yml names conda-forge only, so that a channel_alias or custom_channels there leads it on"
+        )
         if mirror and mirror.conda:
-            because = f"environment.yml names {mirror.conda} in full, so that its channels are not asked for this"
-        found.append(Reason(choice=f"your conda settings stay ({condarc})", because=because))
+            because = say(
+                "environment.yml names {conda} in full, so that its channels are not asked for this", conda=mirror.conda
+            )
+        found.append(Reason(choice=say("your conda settings stay ({condarc})", condarc=condarc), because=because))
     uv = next((name for name in _UV_VARIABLES if environ.get(name)), None)
     uv = uv or _first(host, environ.get("UV_CONFIG_FILE"), f"{settings}/uv/uv.toml", "/etc/uv/uv.toml")
     if uv:
-        because = "what the commands name goes before it; the rest comes from where it says"
-        found.append(Reason(choice=f"your uv settings stay ({uv})", because=because))
+        because = say("what the commands name goes before it; the rest comes from where it says")
+        found.append(Reason(choice=say("your uv settings stay ({uv})", uv=uv), because=because))
     return tuple(found)
 
 

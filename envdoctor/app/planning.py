@@ -8,6 +8,7 @@ from datetime import date
 from envdoctor import errors
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.knowledge.names import gpu_named, gpus_like
+from envdoctor.model.speech import say
 from envdoctor.model.stack import Conflict, FrameworkName, Plan, Request, Target, TargetGpu, TargetOs
 
 
@@ -31,7 +32,7 @@ def described(
     """
     for name, value in (("--driver", driver), ("--glibc", glibc)):
         if value is not None and not re.fullmatch(r"\d+(\.\d+)*", value):
-            raise errors.UsageProblem(f"{name} {value} is not a version like 535.183.01")
+            raise errors.UsageProblem(say("{name} {value} is not a version like 535.183.01", name=name, value=value))
     elsewhere = os is not None and os != target.os
     return Target(
         os=os or target.os,
@@ -55,10 +56,12 @@ def _gpu(name: str, facts: Knowledge) -> TargetGpu:
     found = gpu_named(facts, name)
     if found is None:
         near = ", ".join(gpus_like(facts, name)[:4])
-        kind = "give its compute capability: 8.6"
+        kind = say("give its compute capability: 8.6")
         if re.search(r"(?i)\b(amd|radeon|instinct|rx|mi\d+x?)\b", name):
-            kind = "give its gfx target, which rocminfo prints: gfx1100"
-        raise errors.UsageProblem(f"no GPU called {name} is known", f"did you mean: {near}?" if near else kind)
+            kind = say("give its gfx target, which rocminfo prints: gfx1100")
+        raise errors.UsageProblem(
+            say("no GPU called {name} is known", name=name), say("did you mean: {near}?", near=near) if near else kind
+        )
     return TargetGpu(vendor=found.vendor, name=found.name, capability=found.capability, target=found.target)
 
 
@@ -75,9 +78,12 @@ def companions(names: str | None, framework: FrameworkName) -> tuple[str, ...]:
     wanted = tuple(dict.fromkeys(name.strip().lower().replace("_", "-") for name in names.split(",") if name.strip()))
     unknown = [name for name in wanted if name not in COMPANIONS]
     if unknown:
-        raise errors.UsageProblem(f"--with does not know {', '.join(unknown)}", f"it knows: {', '.join(COMPANIONS)}")
+        raise errors.UsageProblem(
+            say("--with does not know {unknown}", unknown=", ".join(unknown)),
+            say("it knows: {companions}", companions=", ".join(COMPANIONS)),
+        )
     if framework != "torch":
-        raise errors.UsageProblem(f"--with names packages for torch, and not for {framework}")
+        raise errors.UsageProblem(say("--with names packages for torch, and not for {framework}", framework=framework))
     return wanted
 
 

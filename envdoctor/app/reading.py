@@ -12,6 +12,7 @@ from envdoctor.app.examining import examine
 from envdoctor.host.recorded import RecordedHost
 from envdoctor.host.recorder import load_recording
 from envdoctor.model.snapshot import SCHEMA_VERSION, Snapshot
+from envdoctor.model.speech import say
 
 # A snapshot of a full workstation is about 100 KB; what is larger than this is not one.
 LARGEST_FILE = 32 << 20
@@ -37,15 +38,27 @@ def read_input(name: str) -> bytes:
             with open(name, "rb") as file:
                 content = file.read(LARGEST_FILE + 1)
     except FileNotFoundError:
-        raise errors.Unreadable(f"there is no file {name}") from None
+        raise errors.Unreadable(say("there is no file {name}", name=name)) from None
     except IsADirectoryError:
-        raise errors.Unreadable(f"{name} is a folder", "name the file in it, for example snapshot.json") from None
+        raise errors.Unreadable(
+            say("{name} is a folder", name=name), say("name the file in it, for example snapshot.json")
+        ) from None
     except OSError as problem:
-        raise errors.Unreadable(f"{name} cannot be read: {problem.strerror}") from None
+        raise errors.Unreadable(
+            say("{name} cannot be read: {strerror}", name=name, strerror=problem.strerror)
+        ) from None
     if not content.strip(b"\0 \t\r\n"):
-        raise errors.Unreadable(f"{name} is empty", "a snapshot is made by `envdoctor snapshot -o FILE`")
+        raise errors.Unreadable(
+            say("{name} is empty", name=name), say("a snapshot is made by `envdoctor snapshot -o FILE`")
+        )
     if len(content) > LARGEST_FILE:
-        raise errors.Unreadable(f"{name} is larger than {LARGEST_FILE >> 20} MiB, so it is not a snapshot")
+        raise errors.Unreadable(
+            say(
+                "{name} is larger than {largest_file} MiB, so it is not a snapshot",
+                name=name,
+                largest_file=LARGEST_FILE >> 20,
+            )
+        )
     return content
 
 
@@ -61,26 +74,33 @@ def read_snapshot(name: str) -> Snapshot:
     if os.path.isfile(os.path.join(name, "machine.json")):
         return examine(RecordedHost(load_recording(name)))
     content = read_input(name)
-    hint = "a snapshot is made by `envdoctor snapshot -o FILE`"
+    hint = say("a snapshot is made by `envdoctor snapshot -o FILE`")
     try:
         header = msgspec.json.decode(content, type=_Header)
     except msgspec.ValidationError:
         if not _is_json(content):
             return _report(name, content)  # a line of a log that begins with a number, or with a bracket
-        raise errors.Unreadable(f"{name} is JSON, but not a snapshot of envdoctor", hint) from None
+        raise errors.Unreadable(say("{name} is JSON, but not a snapshot of envdoctor", name=name), hint) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return _report(name, content)
     if header.schema_version is None:
-        raise errors.Unreadable(f"{name} is JSON, but not a snapshot of envdoctor", hint)
+        raise errors.Unreadable(say("{name} is JSON, but not a snapshot of envdoctor", name=name), hint)
     if header.schema_version != SCHEMA_VERSION:
         raise errors.Unreadable(
-            f"{name} has schema {header.schema_version}; this envdoctor reads schema {SCHEMA_VERSION}",
-            "update envdoctor, or make the snapshot again",
+            say(
+                "{name} has schema {schema_version}; this envdoctor reads schema {schema_version2}",
+                name=name,
+                schema_version=header.schema_version,
+                schema_version2=SCHEMA_VERSION,
+            ),
+            say("update envdoctor, or make the snapshot again"),
         )
     try:
         return msgspec.json.decode(bytes(header.snapshot) or content, type=Snapshot)
     except (msgspec.DecodeError, UnicodeDecodeError) as problem:
-        raise errors.Unreadable(f"{name} is a damaged snapshot: {problem}", hint) from None
+        raise errors.Unreadable(
+            say("{name} is a damaged snapshot: {problem}", name=name, problem=problem), hint
+        ) from None
 
 
 def _is_json(content: bytes) -> bool:
@@ -96,13 +116,13 @@ def _report(name: str, content: bytes) -> Snapshot:
     """Read a pasted text; PowerShell writes UTF-16, everything else is UTF-8 with perhaps some bytes that are not."""
     from envdoctor import readers
 
-    hint = "paste what nvidia-smi, collect_env, pip or the failing program printed"
+    hint = say("paste what nvidia-smi, collect_env, pip or the failing program printed")
     wide = content.startswith((b"\xff\xfe", b"\xfe\xff")) and len(content) % 2 == 0
     text = content.decode("utf-16" if wide else "utf-8-sig", "replace")
     strange = sum(text.count(each) for each in ("\ufffd", "\0"))
     if strange * 10 > len(text):
-        raise errors.Unreadable(f"{name} is not a text", hint)
+        raise errors.Unreadable(say("{name} is not a text", name=name), hint)
     machine = readers.read(text) if name == "-" else readers.read(text, os.path.basename(name))
     if not readers.recognised(machine):
-        raise errors.Unreadable(f"nothing in {name} is known to envdoctor", hint)
+        raise errors.Unreadable(say("nothing in {name} is known to envdoctor", name=name), hint)
     return machine

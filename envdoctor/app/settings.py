@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from envdoctor import errors
+from envdoctor.model.speech import say
 from envdoctor.rules.selection import Ignore
 
 # Larger is no settings file; a project's own is some kilobytes.
@@ -49,9 +50,17 @@ def _read(path: str) -> bytes:
         with open(path, "rb") as file:
             content = file.read(LARGEST_FILE + 1)
     except OSError as problem:
-        raise errors.Unreadable(f"{path} cannot be read: {problem.strerror}") from None
+        raise errors.Unreadable(
+            say("{path} cannot be read: {strerror}", path=path, strerror=problem.strerror)
+        ) from None
     if len(content) > LARGEST_FILE:
-        raise errors.Unreadable(f"{path} is larger than {LARGEST_FILE >> 20} MiB, so it holds no settings")
+        raise errors.Unreadable(
+            say(
+                "{path} is larger than {largest_file} MiB, so it holds no settings",
+                path=path,
+                largest_file=LARGEST_FILE >> 20,
+            )
+        )
     return content
 
 
@@ -68,11 +77,15 @@ def _settings(path: str, content: bytes) -> _Settings:
         found = msgspec.convert(document, _Settings)
     except msgspec.ValidationError as problem:
         raise errors.Unreadable(
-            f"{where} is not as it should be: {problem}", 'write ignore = [{rule = "DRV007", reason = "why"}]'
+            say("{where} is not as it should be: {problem}", where=where, problem=problem),
+            say('write ignore = [{rule = "DRV007", reason = "why"}]'),
         ) from None
     bare = next((each.rule for each in found.ignore if not each.reason.strip()), None)
     if bare is not None:
-        raise errors.Unreadable(f"{where} ignores {bare} without a reason", "say why, for whoever reads it next")
+        raise errors.Unreadable(
+            say("{where} ignores {bare} without a reason", where=where, bare=bare),
+            say("say why, for whoever reads it next"),
+        )
     return found
 
 
@@ -85,6 +98,6 @@ def _parsed(path: str, content: bytes) -> dict[str, Any]:
         document: dict[str, Any] = tomllib.loads(content.decode("utf-8"))
         return document
     except UnicodeDecodeError:
-        raise errors.Unreadable(f"{path} is not UTF-8, which TOML must be") from None
+        raise errors.Unreadable(say("{path} is not UTF-8, which TOML must be", path=path)) from None
     except (tomllib.TOMLDecodeError, RecursionError) as problem:
-        raise errors.Unreadable(f"{path} is not valid TOML: {problem}") from None
+        raise errors.Unreadable(say("{path} is not valid TOML: {problem}", path=path, problem=problem)) from None

@@ -5,24 +5,33 @@ from __future__ import annotations
 import sys
 
 from envdoctor import errors
+from envdoctor.model.speech import say
 
 
 def run(arguments: list[str]) -> int:
     """Run one command and give its exit status; no traceback ever reaches a person."""
+    import os
+
+    from envdoctor.cli import language
+
+    language.choose(arguments, os.environ)
     import click
 
     from envdoctor.cli.commands import envdoctor
 
     try:
         # Not standalone, so that every problem is said in one form, and a status is given back.
-        status = envdoctor.main(arguments, prog_name="envdoctor", standalone_mode=False)
+        status = language.translated(envdoctor).main(arguments, prog_name="envdoctor", standalone_mode=False)
         return status if isinstance(status, int) else errors.FINE
     except click.exceptions.NoArgsIsHelpError as asked:
         asked.show()
         return errors.USAGE
     except click.ClickException as problem:
         context = getattr(problem, "ctx", None)
-        _say(problem.format_message(), f"see `{context.command_path} --help`" if context else None)
+        _say(
+            problem.format_message(),
+            say("see `{command_path} --help`", command_path=context.command_path) if context else None,
+        )
         return problem.exit_code
     except click.Abort:  # what click makes of Ctrl-C
         _say("interrupted", None)
@@ -45,14 +54,17 @@ def run(arguments: list[str]) -> int:
         _say(f"{problem.strerror or problem}{f': {problem.filename}' if problem.filename else ''}", None)
         return errors.UNREADABLE
     except Exception as problem:
-        _say(f"a defect of envdoctor itself: {type(problem).__name__}: {problem}", f"please report it with {_trace()}")
+        _say(
+            say("a defect of envdoctor itself: {name__}: {problem}", name__=type(problem).__name__, problem=problem),
+            say("please report it with {trace}", trace=_trace()),
+        )
         return errors.UNREADABLE
 
 
 def _say(message: str, hint: str | None) -> None:
     from envdoctor.cli.options import harmless
 
-    lines = [f"envdoctor: {message}"] + ([f"  {hint}"] if hint else [])
+    lines = [say("envdoctor: {message}", message=message)] + ([f"  {hint}"] if hint else [])
     text = "\n".join(lines).replace("\x1b", "\\u001b")  # nothing is coloured here, so no colour is ours
     try:
         print(harmless(text), file=sys.stderr)  # noqa: T201
@@ -69,5 +81,5 @@ def _trace() -> str:
         with tempfile.NamedTemporaryFile("w", prefix="envdoctor-", suffix=".log", delete=False) as file:
             file.write(traceback.format_exc())
     except OSError:
-        return "the command you typed"
+        return say("the command you typed")
     return file.name

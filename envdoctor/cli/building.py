@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import click
 
 from envdoctor import errors
+from envdoctor.model.speech import say
 
 if TYPE_CHECKING:
     from envdoctor.model.onboarding import BuiltImage
@@ -48,11 +49,13 @@ def options(command: _Command) -> _Command:
 def refuse(words: Words, *, dry_run: bool, companions: tuple[str, ...]) -> None:
     """Raise errors.UsageProblem where options do not go together, before anything is looked at."""
     if words.tag is not None and not words.build:
-        raise errors.UsageProblem("--tag names the image, and goes with --build")
+        raise errors.UsageProblem(say("--tag names the image, and goes with --build"))
     if words.build and dry_run:
-        raise errors.UsageProblem("--build makes an image, and --dry-run makes nothing")
+        raise errors.UsageProblem(say("--build makes an image, and --dry-run makes nothing"))
     if words.build and "flash-attn" in companions:
-        raise errors.UsageProblem("flash-attn is compiled, and the Dockerfile brings no compiler", "leave out --build")
+        raise errors.UsageProblem(
+            say("flash-attn is compiled, and the Dockerfile brings no compiler"), say("leave out --build")
+        )
     if words.tag is not None:
         from envdoctor.environments.images import refuse_tag
 
@@ -72,7 +75,7 @@ def prepare(words: Words, chosen: Plan) -> None:
 
     doubt = images.ready(LocalHost(), chosen.stack, words.builder)
     if doubt:
-        click.echo(f"envdoctor: {doubt}", err=True)
+        click.echo(say("envdoctor: {doubt}", doubt=doubt), err=True)
 
 
 def image(words: Words, chosen: Plan, folder: str) -> BuiltImage | None:

@@ -9,6 +9,7 @@ import click
 from envdoctor import errors
 from envdoctor.cli import options
 from envdoctor.cli.sizes import Size
+from envdoctor.model.speech import say
 
 _VERSION = re.compile(r"\d{1,6}(\.\d{1,6}){0,4}")
 _FRAMEWORK = re.compile(r"(torch|tensorflow|jax)\s*((?:(?:[<>]=?|[=!~]=)\s*[\w.+*]+\s*,?\s*)*)")
@@ -22,7 +23,7 @@ class Version(click.ParamType[str]):
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Read a version."""
         if not _VERSION.fullmatch(str(value)):
-            self.fail(f"{value} is not a version like 12.4", param, ctx)
+            self.fail(say("{value} is not a version like 12.4", value=value), param, ctx)
         return str(value)
 
 
@@ -98,9 +99,9 @@ def check(
         framework_versions=versions,
     )
     if wanted == Requirements():
-        raise errors.UsageProblem("nothing is required", "for example: envdoctor check --require-gpu 1")
+        raise errors.UsageProblem(say("nothing is required"), say("for example: envdoctor check --require-gpu 1"))
     if python is not None and name is None:
-        raise errors.UsageProblem("--python names whose --framework is asked, and none is named")
+        raise errors.UsageProblem(say("--python names whose --framework is asked, and none is named"))
     found = checking.check(LocalHost(), wanted, python, timeout)
     options.show(documents.checks(found) if output == "json" else checks.text(found, options.style()))
     states = {each.state for each in found}
@@ -117,7 +118,8 @@ def _framework(text: str | None) -> tuple[str | None, str]:
     found = _FRAMEWORK.fullmatch(text.strip())
     if found is None:
         raise errors.UsageProblem(
-            f"--framework {text} is not a framework with versions", "write torch, 'torch>=2.4', tensorflow or jax"
+            say("--framework {text} is not a framework with versions", text=text),
+            say("write torch, 'torch>=2.4', tensorflow or jax"),
         )
     from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
@@ -125,7 +127,9 @@ def _framework(text: str | None) -> tuple[str | None, str]:
     try:
         SpecifierSet(versions)
     except InvalidSpecifier:
-        raise errors.UsageProblem(f"--framework {text}: {versions} is not a range of versions") from None
+        raise errors.UsageProblem(
+            say("--framework {text}: {versions} is not a range of versions", text=text, versions=versions)
+        ) from None
     return found[1], versions
 
 
@@ -135,5 +139,5 @@ def _disk(text: str | None) -> tuple[int | None, str]:
         return None, "."
     amount, colon, folder = text.partition(":")
     if colon and not folder:
-        raise errors.UsageProblem(f"--require-disk {text} names no folder after the colon")
+        raise errors.UsageProblem(say("--require-disk {text} names no folder after the colon", text=text))
     return Size().convert(amount, None, None), folder or "."

@@ -7,20 +7,23 @@ import importlib
 import click
 
 from envdoctor import __version__
+from envdoctor.cli.language import translated
+from envdoctor.model.speech import message, say
 
 # name -> (one line for --help, its module in this package)
 COMMANDS = {
-    "diagnose": "Say what is wrong with this machine, or a reported one, and why.",
-    "provision": "Write the files of an environment that fits: conda, pip, Docker.",
-    "verify": "Prove an environment by running a CNN and a GPT-2 in it.",
-    "estimate": "Say whether a model fits into memory, and at which batch, before it runs.",
-    "onboard": "Do it all: diagnose, choose, write, create the environment, verify.",
-    "check": "Say whether a machine has what a job needs: for CI, HEALTHCHECK.",
-    "run": "Run a program under watch, and explain why it died.",
-    "explain": "Show the page of a rule.",
-    "knowledge": "Show the facts it judges by: their age and their sources.",
-    "snapshot": "Save what this machine looks like, for later or for a bug report.",
-    "diff": "Say what changed since a snapshot, and which findings came with it.",
+    "diagnose": message("Say what is wrong with this machine, or a reported one, and why."),
+    "provision": message("Write the files of an environment that fits: conda, pip, Docker."),
+    "verify": message("Prove an environment by running a CNN and a GPT-2 in it."),
+    "estimate": message("Say whether a model fits into memory, and at which batch, before it runs."),
+    "tune": message("Find by running what fits on this machine and is fast: batch, precision, threads."),
+    "onboard": message("Do it all: diagnose, choose, write, create the environment, verify."),
+    "check": message("Say whether a machine has what a job needs: for CI, HEALTHCHECK."),
+    "run": message("Run a program under watch, and explain why it died."),
+    "explain": message("Show the page of a rule."),
+    "knowledge": message("Show the facts it judges by: their age and their sources."),
+    "snapshot": message("Save what this machine looks like, for later or for a bug report."),
+    "diff": message("Say what changed since a snapshot, and which findings came with it."),
 }
 
 
@@ -38,12 +41,12 @@ class LazyGroup(click.Group):
         module = importlib.import_module(f"envdoctor.cli.{cmd_name}")
         command = getattr(module, cmd_name)
         assert isinstance(command, click.Command)
-        return command
+        return translated(command)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands from the table above."""
         with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+            formatter.write_dl([(name, say(line)) for name, line in COMMANDS.items()])
 
 
 @click.command(

@@ -10,8 +10,11 @@ import click
 
 from envdoctor import errors
 from envdoctor.cli import options
+from envdoctor.model.speech import say
 
 if TYPE_CHECKING:
+    from envdoctor.knowledge.load import Knowledge
+    from envdoctor.model.finding import Diagnosis
     from envdoctor.model.snapshot import Declared, Snapshot
     from envdoctor.model.stack import TargetOs
     from envdoctor.rules.selection import Ignore
@@ -26,6 +29,9 @@ Examples:
   envdoctor diagnose --ignore DISK002,MEM001
   envdoctor diagnose --dockerfile Dockerfile --gpu "RTX 3060" --driver 535.183.01
   python -m torch.utils.collect_env | envdoctor diagnose --from -
+  envdoctor diagnose --fix --dry-run
+  envdoctor diagnose --format markdown --redact
+  envdoctor diagnose --format prometheus -o /var/lib/node_exporter/envdoctor.prom
 
 \b
 To ignore for good, in pyproject.toml (or without the first line in ~/.config/envdoctor/config.toml):
@@ -40,7 +46,10 @@ To ignore for good, in pyproject.toml (or without the first line in ~/.config/en
 )
 @options.python
 @options.root
-@options.output_format
+@options.report_format
+@click.option("-o", "--output", "file", metavar="FILE", help="Write it into FILE, in the place of an earlier report.")
+@click.option("--force", is_flag=True, help="With --output: replace FILE, whatever it is.")
+@click.option("--redact", is_flag=True, help="Take out user and host name, home folder, UUIDs and credentials.")
 @click.option(
     "--fail-on",
     type=click.Choice(["error", "warning", "note", "never"]),
@@ -76,12 +85,19 @@ To ignore for good, in pyproject.toml (or without the first line in ~/.config/en
     "--os", "system", type=click.Choice(["linux", "wsl2", "windows", "macos"]), help="The files are for this system."
 )
 @click.option("--list-rules", is_flag=True, help="List all rules and leave.")
+@click.option("-v", "--verbose", is_flag=True, help="Show every finding, all evidence, and the rules not checked.")
+@click.option("--fix", is_flag=True, help="Walk through the fixes: show, ask, run what is safe, and look again.")
+@click.option("--dry-run", is_flag=True, help="With --fix: show what it would run.")
+@click.option("--yes", is_flag=True, help="With --fix: ask nothing, and take the first way out of each finding.")
 @options.timeout
 def diagnose(
     source: str | None,
     python: str | None,
     root: str,
     output: str,
+    file: str | None,
+    force: bool,
+    redact: bool,
     fail_on: str,
     only: tuple[str, ...],
     ignore: tuple[str, ...],
@@ -94,17 +110,25 @@ def diagnose(
     driver: str | None,
     system: TargetOs | None,
     list_rules: bool,
+    verbose: bool,
+    fix: bool,
+    dry_run: bool,
+    yes: bool,
     timeout: float,
 ) -> None:
     """Say what is wrong with this machine, or a reported one, and why.
 
-    Reads files and asks the NVIDIA library; imports no framework, uses no network and changes nothing. With
-    --dockerfile, --environment or --requirements those files are judged for the machine, and the machine itself is not.
+    Reads files and asks the NVIDIA library; imports no framework, uses no network and, without --fix, changes nothing.
+    With --dockerfile, --environment or --requirements those files are judged for the machine, and the machine itself
+    is not.
+
+    --fix never runs what needs root or a reboot, and writes down what it did.
     """
     from envdoctor.knowledge.load import Knowledge
-    from envdoctor.rules.registry import evaluate
 
     if list_rules:
+        if output not in ("text", "json") or file is not None:
+            raise errors.UsageProblem(say("--list-rules has no page"), say("it prints --format text and json"))
         _list_rules(output)
         return
     asked = _named("--only", only)
@@ -113,46 +137,93 @@ def diagnose(
     files = (dockerfiles, environments, requirements)
     if (gpus or driver or system) and not any(files):
         raise errors.UsageProblem(
-            "--gpu, --driver and --os describe the machine that a file is for",
-            "name the file with --dockerfile, --environment or --requirements",
+            say("--gpu, --driver and --os describe the machine that a file is for"),
+            say("name the file with --dockerfile, --environment or --requirements"),
         )
+    if fix or dry_run or yes:
+        elsewhere = {
+            "--from": source,
+            "--root": root != "/",
+            f"--format {output}": output != "text",
+            "--output": file is not None,
+            "--redact": redact,
+            "--dockerfile, --environment or --requirements": any(files),
+        }
+        _refuse_fixing(fix, dry_run, yes, [name for name, given in elsewhere.items() if given])
     lines = _lines(files) if any(files) else ()
     if source is not None:
         from envdoctor.app.reading import read_snapshot
 
         if python is not None or root != "/":
-            raise errors.UsageProblem("--from judges a file; --python and --root are for a live machine")
+            raise errors.UsageProblem(say("--from judges a file; --python and --root are for a live machine"))
         machine = read_snapshot(source)
     else:
         from envdoctor.app.examining import examine
         from envdoctor.host.local import LocalHost
 
         machine = examine(LocalHost(root), python, timeout)
-    if wanted:
-        from msgspec.structs import replace
-
-        machine = replace(machine, wanted=wanted, origins={**machine.origins, "wanted": "--for"})
+    machine = _wanting(machine, wanted)
     facts = Knowledge()
     if any(files):
         from envdoctor.app.declaring import for_machine
 
         machine = for_machine(machine, facts, gpus=gpus, driver=driver, os=system)
         machine, asked = _for_files(machine, lines, asked)
+    judged = _judged(machine, facts, asked, unwanted)
+    if output == "text" and file is None and not redact:
+        from envdoctor.report import text
+
+        options.show(text.diagnosis(machine, judged, options.style(verbose=verbose)))
+    else:
+        from envdoctor.cli import formats
+
+        formats.tell(machine, judged, formats.Wish(output, file, force, redact, verbose, asked, fail_on))
+    if fix:
+        from envdoctor.app.fixing import Seen
+        from envdoctor.cli import fixing
+
+        def look() -> Seen:
+            now = _wanting(examine(LocalHost(), python, timeout), wanted)
+            return Seen(machine=now, judged=_judged(now, facts, asked, unwanted))
+
+        judged = fixing.fix(Seen(machine=machine, judged=judged), look, yes=yes, dry_run=dry_run).judged
+    if fail_on != "never" and judged.at_or_above(fail_on):  # type: ignore[arg-type]  # click.Choice has checked it
+        raise SystemExit(errors.FINDINGS)
+
+
+def _judged(
+    machine: Snapshot, facts: Knowledge, asked: frozenset[str] | None, unwanted: tuple[Ignore, ...]
+) -> Diagnosis:
+    from envdoctor.rules.registry import evaluate
+
     judged = evaluate(machine, facts, asked)
     if unwanted:
         from envdoctor.rules.selection import without
 
         judged = without(judged, unwanted)
-    if output == "json":
-        from envdoctor.report import documents
+    return judged
 
-        options.show(documents.diagnosis(machine, judged))
-    else:
-        from envdoctor.report import text
 
-        options.show(text.diagnosis(machine, judged, options.style()))
-    if fail_on != "never" and judged.at_or_above(fail_on):  # type: ignore[arg-type]  # click.Choice has checked it
-        raise SystemExit(errors.FINDINGS)
+def _wanting(machine: Snapshot, wanted: tuple[str, ...]) -> Snapshot:
+    """Put into the machine what `--for` names, so that it is judged whether it fits."""
+    if not wanted:
+        return machine
+    from msgspec.structs import replace
+
+    return replace(machine, wanted=wanted, origins={**machine.origins, "wanted": "--for"})
+
+
+def _refuse_fixing(fix: bool, dry_run: bool, yes: bool, elsewhere: list[str]) -> None:
+    """Refuse to fix what is not this machine, and words that mean nothing without --fix."""
+    if not fix:
+        raise errors.UsageProblem(say("--dry-run and --yes belong to --fix"), say("add --fix"))
+    if dry_run and yes:
+        raise errors.UsageProblem(say("--dry-run runs nothing, and --yes runs without asking: give one of them"))
+    if elsewhere:
+        raise errors.UsageProblem(
+            say("--fix changes this machine, and {option} is about something else", option=elsewhere[0]),
+            say("leave it out, or run without --fix"),
+        )
 
 
 def _lines(files: tuple[tuple[str, ...], ...]) -> tuple[Declared, ...]:
@@ -200,7 +271,9 @@ def _named(option: str, lists: tuple[str, ...]) -> frozenset[str] | None:
         return None
     names = [name.strip() for each in lists for name in each.split(",") if name.strip()]
     if not names:
-        raise errors.UsageProblem(f"{option} names no rule", "`envdoctor diagnose --list-rules` lists them")
+        raise errors.UsageProblem(
+            say("{option} names no rule", option=option), say("`envdoctor diagnose --list-rules` lists them")
+        )
     _refuse_unknown(option, names)
     from envdoctor.rules.selection import named
 
@@ -211,8 +284,12 @@ def _refuse_unknown(where: str, names: list[str]) -> None:
     from envdoctor.rules.selection import unknown
 
     for name, near in unknown(names).items():
-        hint = f"did you mean {' or '.join(near)}?" if near else "`envdoctor diagnose --list-rules` lists them"
-        raise errors.UsageProblem(f"{where}: there is no rule {name}", hint)
+        hint = (
+            say("did you mean {names}?", names=say(" or ").join(near))
+            if near
+            else say("`envdoctor diagnose --list-rules` lists them")
+        )
+        raise errors.UsageProblem(say("{place}: there is no rule {name}", place=where, name=name), hint)
 
 
 def _unwanted(ignore: tuple[str, ...], isolated: bool) -> tuple[Ignore, ...]:

@@ -6,6 +6,7 @@ import click
 
 from envdoctor import errors
 from envdoctor.cli import options
+from envdoctor.model.speech import say
 
 
 @click.command(
@@ -41,10 +42,10 @@ def diff(before: str, after: str | None, python: str | None, output: str, fail_o
     names = [None if name in (None, "-") else name for name in (before, after)]
     if names == [None, None]:
         raise errors.UsageProblem(
-            "both sides are this machine as it is now", "save one first: `envdoctor snapshot -o A`"
+            say("both sides are this machine as it is now"), say("save one first: `envdoctor snapshot -o A`")
         )
     if python is not None and None not in names:
-        raise errors.UsageProblem("--python is for this machine, and two files are compared")
+        raise errors.UsageProblem(say("--python is for this machine, and two files are compared"))
     found = comparing.difference(*(comparing.side(name, python, timeout) for name in names))
     options.show(documents.difference(found) if output == "json" else differences.text(found, options.style()))
     worst = SEVERITIES.index(fail_on) if fail_on != "never" else -1

@@ -10,6 +10,7 @@ import click
 from envdoctor import errors
 from envdoctor.cli import options
 from envdoctor.cli.sizes import Size
+from envdoctor.model.speech import say
 
 if TYPE_CHECKING:
     from envdoctor.estimate.device import Device
@@ -99,7 +100,7 @@ Examples:
     "--fail-on", type=click.Choice(["tight", "out-of-memory"]), help="Exit with 1 if it is that bad, or worse."
 )
 @click.option("--list", "list_models", is_flag=True, help="Name the models that are known, and leave.")
-@options.output_format
+@options.page_format
 def estimate(
     model: str | None,
     gpu: str | None,
@@ -129,18 +130,24 @@ def estimate(
         options.show("\n".join(NAMES) + "\n")
         return
     if model is None:
-        raise errors.UsageProblem("no model is named", "`envdoctor estimate --list` names those that are known")
+        raise errors.UsageProblem(
+            say("no model is named"), say("`envdoctor estimate --list` names those that are known")
+        )
+    if for_gpus and output == "html":
+        raise errors.UsageProblem(say("--for-gpus has no page"), say("it prints --format text and json"))
     _check_torch(torch)
     found = _model(model, inputs, python, timeout, speed)
     workload = _workload(found, device, how)
     if for_gpus:
         if gpu is not None or memory is not None or device == "cpu" or speed:
-            raise errors.UsageProblem("--for-gpus judges for every card; --gpu, --memory, --device and --speed for one")
+            raise errors.UsageProblem(
+                say("--for-gpus judges for every card; --gpu, --memory, --device and --speed for one")
+            )
         _show_capacities(found, workload, torch, output)
         return
     judged_for = _device(gpu, memory, device, torch)
     if speed and judged_for.kind != "cpu":
-        raise errors.UsageProblem("--speed measures this machine's processor: give it with --device cpu")
+        raise errors.UsageProblem(say("--speed measures this machine's processor: give it with --device cpu"))
     _show_estimate(found, workload, judged_for, _peaks(judged_for, python, speed), fail_on, output)
 
 
@@ -161,7 +168,7 @@ def _model(text: str, inputs: tuple[str, ...], python: str | None, timeout: floa
     if colon and place and not text.startswith("hf:"):
         return estimating.traced(text, inputs, python, timeout, lambda words: click.echo(words, err=True))
     if inputs or (python is not None and not speed):
-        raise errors.UsageProblem("--input and --python are for a model of your own: module.py:factory")
+        raise errors.UsageProblem(say("--input and --python are for a model of your own: module.py:factory"))
     return estimating.model(text)
 
 
@@ -187,7 +194,7 @@ def _check_torch(version: str | None) -> None:
     import re
 
     if version is not None and not re.fullmatch(r"\d{1,4}(\.\d{1,4}){1,2}(\+\w+)?", version):
-        raise errors.UsageProblem(f"--torch {version} is not a release like 2.7.1")
+        raise errors.UsageProblem(say("--torch {version} is not a release like 2.7.1", version=version))
 
 
 def _device(gpu: str | None, memory: int | None, device: str | None, torch: str | None) -> Device:
@@ -196,7 +203,7 @@ def _device(gpu: str | None, memory: int | None, device: str | None, torch: str 
 
     if device == "cpu":
         if gpu is not None:
-            raise errors.UsageProblem("--gpu names a card, and --device cpu wants none")
+            raise errors.UsageProblem(say("--gpu names a card, and --device cpu wants none"))
         if memory is not None:
             return Device(kind="cpu", name="CPU", free_bytes=memory)
     if gpu is not None:
@@ -227,6 +234,10 @@ def _show_estimate(
         from envdoctor.report import documents
 
         options.show(documents.estimate(found))
+    elif output == "html":
+        from envdoctor.app import pages
+
+        options.show(pages.estimate(found))
     else:
         from envdoctor.report import estimates
 

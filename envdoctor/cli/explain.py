@@ -6,6 +6,7 @@ import click
 
 from envdoctor import errors
 from envdoctor.cli import options
+from envdoctor.model.speech import say
 
 
 @click.command(
@@ -27,16 +28,16 @@ def explain(rule: str | None) -> None:
         return
     found = [each for each in every if rule.upper() == each.id or rule.lower() == each.slug]
     if not found:
-        raise errors.UsageProblem(f"there is no rule {rule}", "`envdoctor explain` lists them")
+        raise errors.UsageProblem(say("there is no rule {rule}", rule=rule), say("`envdoctor explain` lists them"))
     pages = []
     for each in found:
         _, _, body = each.page.partition("\n")
         facts = {
-            "severity": each.severity,
-            "certainty": each.certainty,
-            "cause": each.slug,
-            "needs to know": ", ".join(each.needs),
-            "explains away": ", ".join(each.supersedes),
+            say("severity"): each.severity,
+            say("certainty"): each.certainty,
+            say("cause"): each.slug,
+            say("needs to know"): ", ".join(each.needs),
+            say("explains away"): ", ".join(each.supersedes),
         }
         pages.append(text.page(each.id, each.title, body.strip(), facts, each.sources, options.style()))
     options.show("\n".join(pages))

@@ -6,6 +6,7 @@ import click
 
 from envdoctor import errors
 from envdoctor.cli import options
+from envdoctor.model.speech import say
 
 
 @click.command(
@@ -40,7 +41,9 @@ def knowledge(table: str | None, row: tuple[str, ...], output: str) -> None:
         return
     table = table.replace("-", "_").lower()
     if table not in CATALOGUE:
-        raise errors.UsageProblem(f"there is no table {table}", _hint(near(table, tuple(CATALOGUE)), ""))
+        raise errors.UsageProblem(
+            say("there is no table {table}", table=table), _hint(near(table, tuple(CATALOGUE)), "")
+        )
     facts = Knowledge()
     rows = rows_of(facts, table)
     if row:
@@ -48,7 +51,9 @@ def knowledge(table: str | None, row: tuple[str, ...], output: str) -> None:
         rows = rows_named(facts, table, name)
         if not rows:
             alike = near(name, names_of(facts, table))
-            raise errors.UsageProblem(f"{table} has no row {name}", _hint(alike, f" {table}"))
+            raise errors.UsageProblem(
+                say("{table} has no row {name}", table=table, name=name), _hint(alike, f" {table}")
+            )
     if output == "json":
         options.show(documents.rows(summary(table), rows, today))
     elif row:
@@ -58,4 +63,8 @@ def knowledge(table: str | None, row: tuple[str, ...], output: str) -> None:
 
 
 def _hint(alike: tuple[str, ...], table: str) -> str:
-    return f"did you mean: {', '.join(alike)}?" if alike else f"`envdoctor knowledge{table}` lists what there is"
+    return (
+        say("did you mean: {alike}?", alike=", ".join(alike))
+        if alike
+        else say("`envdoctor knowledge{table}` lists what there is", table=table)
+    )

@@ -10,6 +10,7 @@ import click
 
 from envdoctor import errors
 from envdoctor.cli.progress import Progress
+from envdoctor.model.speech import say
 
 if TYPE_CHECKING:
     from envdoctor.app.creating import Manager, Place
@@ -65,18 +66,22 @@ def refuse(words: Words, *, lock: bool, dry_run: bool, elsewhere: tuple[tuple[st
         errors.UsageProblem: they do not.
     """
     if words.path is not None and not words.create:
-        raise errors.UsageProblem("--path says where the environment goes, and goes with --create")
+        raise errors.UsageProblem(say("--path says where the environment goes, and goes with --create"))
     if words.path == "":
-        raise errors.UsageProblem("--path names no folder")
+        raise errors.UsageProblem(say("--path names no folder"))
     if words.platforms and not lock:
-        raise errors.UsageProblem("--platform says what to lock for, and goes with --lock")
+        raise errors.UsageProblem(say("--platform says what to lock for, and goes with --lock"))
     if words.manager and not (lock or words.create):
-        raise errors.UsageProblem("--manager goes with --create or --lock; without them the files for both are written")
+        raise errors.UsageProblem(
+            say("--manager goes with --create or --lock; without them the files for both are written")
+        )
     if words.create and dry_run:
-        raise errors.UsageProblem("--create makes an environment, and --dry-run makes nothing")
+        raise errors.UsageProblem(say("--create makes an environment, and --dry-run makes nothing"))
     named = [name for name, value in elsewhere if value is not None]
     if words.create and named:
-        raise errors.UsageProblem(f"--create is for this machine, and {named[0]} describes another one")
+        raise errors.UsageProblem(
+            say("--create is for this machine, and {named} describes another one", named=named[0])
+        )
 
 
 def interpreters_for(target: Target, machine: Snapshot, words: Words) -> tuple[Target, tuple[Interpreter, ...]]:
@@ -114,17 +119,20 @@ def conda_lock(chosen: Plan, folder: str, facts: Knowledge, words: Words, *, for
         others = conda_locking.other_plans(chosen, words.platforms, facts)
         os.makedirs(os.path.join(folder, "logs"), exist_ok=True)
         with Progress(os.path.join(folder, "logs", "lock.log")) as progress:
-            progress.step("locking the conda packages")
+            progress.step(say("locking the conda packages"))
             return conda_locking.lock(chosen, others, folder, facts, progress.line, force=force)
     except errors.EnvdoctorError as problem:
         if wanted:
             raise
         hint = f"; {problem.hint}" if problem.hint else ""
-        click.echo(f"envdoctor: no {conda_locking.LOCK}: {problem.message}{hint}", err=True)
+        click.echo(
+            say("envdoctor: no {lock}: {message}{hint}", lock=conda_locking.LOCK, message=problem.message, hint=hint),
+            err=True,
+        )
         return ()
 
 
-def place(folder: str, words: Words, *, force: bool) -> Place | None:
+def place(folder: str, words: Words, *, lock: bool, force: bool) -> Place | None:
     """Say where the environment goes, once nothing of somebody else's is in the way; None: none is to be made.
 
     Raises:
@@ -135,9 +143,19 @@ def place(folder: str, words: Words, *, force: bool) -> Place | None:
     if not words.create:
         return None
     manager = words.manager or "venv"
-    found = creating.Place(folder=folder, manager=manager, path=words.path, force=force, written=True)
+    found = creating.Place(
+        folder=folder, manager=manager, path=words.path, force=force, written=True, locked=lock and manager == "venv"
+    )
     creating.refuse_foreign(found)
     return found
+
+
+def standing(where: Place | None, chosen: Plan, target: Target) -> Plan:
+    """Give the plan of the environment that is made here already, which pip's offer may have changed; else `chosen`."""
+    from envdoctor.app import creating
+
+    state = creating.resumed(where, chosen.request, target) if where else None
+    return state.plan if state and state.plan.mirror == chosen.mirror else chosen
 
 
 def environment(where: Place, chosen: Plan, target: Target, found: tuple[Interpreter, ...], facts: Knowledge) -> Made:
@@ -157,6 +175,6 @@ def environment(where: Place, chosen: Plan, target: Target, found: tuple[Interpr
         if state is None or state.plan.mirror != chosen.mirror:
             state = creating.begun(where, chosen.request, target, chosen)
         else:
-            listener.step(f"going on in {where.environment}")
+            listener.step(say("going on in {environment}", environment=where.environment))
         state, python = creating.create(where, state, found, facts, listener)
     return Made(manager=where.manager, path=where.environment, python=python, stack=state.plan.stack)

@@ -10,6 +10,7 @@ import click
 
 from envdoctor import errors
 from envdoctor.cli import options
+from envdoctor.model.speech import say
 
 if TYPE_CHECKING:
     from envdoctor.model.stack import FrameworkName
@@ -21,6 +22,7 @@ Examples:
   envdoctor onboard
   envdoctor onboard --cuda 11.8 -o ~/dl
   envdoctor onboard --framework jax
+  envdoctor onboard --mirror tuna
   envdoctor onboard --manager conda"""
 )
 @click.option("--cuda", default="auto", show_default=True, metavar="X.Y|cpu|auto", help="CUDA of the build.")
@@ -32,6 +34,7 @@ Examples:
     help="What to install.",
 )
 @click.option("--framework-version", metavar="V", help="Its version. Default: the best that fits.")
+@options.mirror
 @click.option("-o", "--output", "folder", default="envdoctor-env", show_default=True, metavar="DIR", help="Folder.")
 @click.option(
     "--manager", type=click.Choice(["venv", "conda"]), default="venv", show_default=True, help="What makes it."
@@ -44,6 +47,7 @@ def onboard(
     cuda: str,
     framework: FrameworkName,
     framework_version: str | None,
+    mirror: str | None,
     folder: str,
     manager: str,
     force: bool,
@@ -55,25 +59,29 @@ def onboard(
 
     Interrupted and started again, it goes on where it stopped. It installs with your own pip configuration.
     """
-    from envdoctor.app import onboarding
+    from envdoctor.app import mirroring, onboarding
     from envdoctor.app.listener import Listener
     from envdoctor.cli.progress import Progress
     from envdoctor.host.local import LocalHost
+    from envdoctor.knowledge.load import Knowledge
     from envdoctor.model.stack import Request
     from envdoctor.report import documents, onboardings
 
     if not re.fullmatch(r"auto|cpu|\d{1,2}\.\d{1,2}", cuda):
-        raise errors.UsageProblem(f"--cuda {cuda} is neither a version like 11.8, nor cpu, nor auto")
+        raise errors.UsageProblem(say("--cuda {cuda} is neither a version like 11.8, nor cpu, nor auto", cuda=cuda))
     wishes = onboarding.Wishes(
         request=Request(cuda=cuda, framework=framework, framework_version=framework_version),
         folder=folder,
+        mirror=mirroring.mirror_named(mirror, Knowledge()) if mirror else None,
         manager="conda" if manager == "conda" else "venv",
         python=python,
         force=force,
         timeout=timeout,
     )
     with Progress(os.path.join(folder, "logs", "onboard.log")) as progress:
-        result = onboarding.onboard(LocalHost(), wishes, Listener(step=progress.step, line=progress.line))
+        result = onboarding.onboard(
+            LocalHost(), wishes, Listener(step=progress.step, line=progress.line, expect=progress.expect)
+        )
     if output == "json":
         options.show(documents.onboarding(result))
     else:

@@ -11,6 +11,7 @@ import click
 from envdoctor import errors
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import TextIO
 
     from envdoctor.report.text import Style
@@ -24,26 +25,42 @@ python = click.option(
     metavar="PATH",
     help="Interpreter or environment to judge. Default: the active one (VIRTUAL_ENV, CONDA_PREFIX, else PATH).",
 )
+mirror = click.option(
+    "--mirror", metavar="NAME", help="tuna, aliyun, ustc, bfsu, nju, none, or the address of an index."
+)
 root = click.option(
     "--root", metavar="DIR", default="/", help="Look at the system mounted below DIR, without running anything of it."
 )
-output_format = click.option(
-    "--format",
-    "output",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="What to print.",
-)
 
 
-def style(stream: TextIO | None = None) -> Style:
-    """Dress text for standard output, or another stream: colours for a terminal only, never where NO_COLOR is set."""
+def _printed_as(*formats: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    return click.option(
+        "--format",
+        "output",
+        type=click.Choice(formats),
+        default="text",
+        show_default=True,
+        help="What to print.",
+    )
+
+
+output_format = _printed_as("text", "json")
+page_format = _printed_as("text", "json", "html")
+report_format = _printed_as("text", "json", "html", "markdown", "sarif", "junit", "github", "prometheus")
+
+
+def style(stream: TextIO | None = None, *, verbose: bool = False) -> Style:
+    """Dress text for standard output, or another stream.
+
+    Colours are for a terminal that obeys them, never where NO_COLOR is set; FORCE_COLOR asks for them everywhere.
+    """
     from envdoctor.report.text import Style
 
     stream = stream or sys.stdout
     terminal = stream.isatty()
-    colour = (terminal and not os.environ.get("NO_COLOR")) or bool(os.environ.get("FORCE_COLOR"))
+    obeys = terminal and os.environ.get("TERM", "").lower() not in ("dumb", "unknown")
+    forced = os.environ.get("FORCE_COLOR", "") not in ("", "0")
+    colour = forced or (obeys and not os.environ.get("NO_COLOR"))
     width = 100
     if terminal:
         try:
@@ -52,7 +69,7 @@ def style(stream: TextIO | None = None) -> Style:
             pass
     if os.environ.get("COLUMNS", "").isdigit():
         width = int(os.environ["COLUMNS"])
-    return Style(colour=colour, width=width)
+    return Style(colour=colour, width=width, verbose=verbose)
 
 
 def harmless(text: str) -> str:

@@ -9,6 +9,7 @@ import click
 
 from envdoctor import errors
 from envdoctor.cli import building, making, options
+from envdoctor.model.speech import say
 
 if TYPE_CHECKING:
     from envdoctor.app.creating import Manager
@@ -52,7 +53,7 @@ Examples:
 @click.option("--glibc", metavar="V", help="C library version of another machine.")
 @click.option("--arch", type=click.Choice(["x86_64", "aarch64"]), help="Processor architecture of another machine.")
 @click.option("--snapshot", "source", metavar="FILE", help="Read the machine from a snapshot instead of this one.")
-@click.option("--mirror", metavar="NAME", help="tuna, aliyun, ustc, bfsu, nju, none, or the address of an index.")
+@options.mirror
 @click.option("--lock", is_flag=True, help="Also pin everything that comes along, with hashes.")
 @click.option("--wheelhouse", metavar="DIR", help="Download what a machine without network needs to install it.")
 @making.options
@@ -104,12 +105,12 @@ def provision(
     from envdoctor.report import documents, plans
 
     if not re.fullmatch(r"auto|cpu|\d{1,2}(\.\d{1,2})?", cuda):
-        raise errors.UsageProblem(f"--cuda {cuda} is neither a version like 11.8, nor cpu, nor auto")
+        raise errors.UsageProblem(say("--cuda {cuda} is neither a version like 11.8, nor cpu, nor auto", cuda=cuda))
     for name, value in (("--python", python), ("--framework-version", framework_version)):
         if value is not None and not re.fullmatch(r"\d+(\.\d+){1,2}", value):
-            raise errors.UsageProblem(f"{name} {value} is not a version like 3.12")
+            raise errors.UsageProblem(say("{name} {value} is not a version like 3.12", name=name, value=value))
     if wheelhouse == "":
-        raise errors.UsageProblem("--wheelhouse names no folder")
+        raise errors.UsageProblem(say("--wheelhouse names no folder"))
     elsewhere = (("--snapshot", source), ("--os", system), ("--arch", arch), ("--glibc", glibc))
     words = making.Words(platforms, create, manager, path)
     making.refuse(words, lock=lock, dry_run=dry_run, elsewhere=elsewhere)
@@ -139,7 +140,8 @@ def provision(
     chosen = mirroring.sourced(chosen, machine, stand_in, facts, here=source is None)
     folder = folder or folder_of(chosen.stack)
     building.prepare(container, chosen)
-    where = making.place(folder, words, force=force)
+    where = making.place(folder, words, lock=lock, force=force)
+    chosen = making.standing(where, chosen, target)
     by_pip = lock and manager != "conda"
     artifacts = artifacts_of(chosen, folder, locked=by_pip, builder=builder)
     paths = tuple(artifact.path for artifact in artifacts)

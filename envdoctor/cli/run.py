@@ -9,6 +9,7 @@ import click
 
 from envdoctor import errors
 from envdoctor.cli import options
+from envdoctor.model.speech import say
 
 
 @click.command(
@@ -40,7 +41,7 @@ def run(interval: float, output: str, report: str | None, force: bool, command: 
     disks are looked at meanwhile; what was found goes to standard error. Processes that it leaves behind are ended.
     """
     if sys.platform == "win32":
-        raise errors.MissingPart("`run` needs Linux or macOS", "in WSL it works")
+        raise errors.MissingPart(say("`run` needs Linux or macOS"), say("in WSL it works"))
     if report is not None:
         _refuse(report, force)
     from envdoctor.app import running
@@ -51,7 +52,7 @@ def run(interval: float, output: str, report: str | None, force: bool, command: 
     if output == "json":
         options.show(document, sys.stderr)
     else:
-        options.show(runs.text(done, judged, options.style(sys.stderr)), sys.stderr)
+        options.show(runs.text(done, judged, options.style(sys.stderr, verbose=True)), sys.stderr)
     if report is not None:
         _write(report, document)
     raise SystemExit(done.status)
@@ -61,9 +62,13 @@ def _refuse(report: str, force: bool) -> None:
     """Say before the program has run for hours that its report could not be written."""
     folder = os.path.dirname(report) or "."
     if os.path.lexists(report) and not force:
-        raise errors.Unreadable(f"{report} exists", "choose another name, or replace it with --force")
+        raise errors.Unreadable(
+            say("{report} exists", report=report), say("choose another name, or replace it with --force")
+        )
     if not os.path.isdir(folder) or not os.access(folder, os.W_OK):
-        raise errors.Unreadable(f"no file can be written in {folder}", "choose another place for --report")
+        raise errors.Unreadable(
+            say("no file can be written in {folder}", folder=folder), say("choose another place for --report")
+        )
 
 
 def _write(report: str, document: str) -> None:
@@ -73,4 +78,4 @@ def _write(report: str, document: str) -> None:
     try:
         write_text(report, document, replace=True)
     except errors.EnvdoctorError as problem:
-        click.echo(f"envdoctor: {problem.message}", err=True)
+        click.echo(say("envdoctor: {message}", message=problem.message), err=True)

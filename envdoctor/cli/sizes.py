@@ -6,6 +6,8 @@ import re
 
 import click
 
+from envdoctor.model.speech import say
+
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(?:([kmgt])(i?)b?|b)?", re.IGNORECASE)
 _POWERS = {"k": 1, "m": 2, "g": 3, "t": 4}
 
@@ -21,14 +23,14 @@ class Size(click.ParamType[int]):
             return value
         found = _SIZE.fullmatch(str(value).strip())
         if found is None:
-            self.fail(f"{value} is not a size like 8GiB or 512MiB", param, ctx)
+            self.fail(say("{value} is not a size like 8GiB or 512MiB", value=value), param, ctx)
         number, unit, binary = found.groups()
         # A bare G means what the tools of this field mean by it: 2^30.
         decimal = unit is not None and not binary and str(value).strip()[-1] in "bB"
         amount = float(number) * (1000 if decimal else 1024) ** _POWERS.get((unit or "").lower(), 0)
         if amount >= 1 << 63:
-            self.fail("no memory is that large", param, ctx)
+            self.fail(say("no memory is that large"), param, ctx)
         count = int(amount)
         if count <= 0:
-            self.fail("a size must be above zero", param, ctx)
+            self.fail(say("a size must be above zero"), param, ctx)
         return count

@@ -6,6 +6,7 @@ import click
 
 from envdoctor import errors
 from envdoctor.cli import options
+from envdoctor.model.speech import say
 
 
 @click.command(
@@ -44,7 +45,7 @@ def snapshot(
         recorder = Recorder(host)
         machine = examine(recorder, python, timeout)
         path = write_recording(recorder.recording(), record)
-        click.echo(f"recorded in {path}", err=True)
+        click.echo(say("recorded in {path}", path=path), err=True)
     else:
         machine = examine(host, python, timeout)
     hostname = text(host, "/proc/sys/kernel/hostname") or ""
@@ -56,7 +57,7 @@ def snapshot(
     from envdoctor.host.writing import write_text
 
     write_text(output, content, replace=force or _is_snapshot(output))
-    click.echo(f"written to {output}", err=True)
+    click.echo(say("written to {output}", output=output), err=True)
 
 
 def _is_snapshot(path: str) -> bool:

@@ -12,6 +12,7 @@ import click
 from envdoctor import errors
 from envdoctor.cli import options
 from envdoctor.cli.sizes import Size
+from envdoctor.model.speech import say
 
 if TYPE_CHECKING:
     from envdoctor.host import Host
@@ -59,8 +60,9 @@ Examples:
 )
 @click.option("--quick", is_flag=True, help="Fewer steps: a shorter and weaker proof.")
 @click.option("--thorough", is_flag=True, help="Also precisions, checkpoints, workers, compilers, several GPUs.")
+@click.option("--pretrained", is_flag=True, help="Also real weights, from packages, caches or the Hugging Face hub.")
 @click.option("--logs", metavar="DIR", type=click.Path(file_okay=False), help="Keep the full output in this folder.")
-@options.output_format
+@options.page_format
 def verify(
     python: str | None,
     conda_env: str | None,
@@ -72,15 +74,17 @@ def verify(
     memory_cap: int | None,
     quick: bool,
     thorough: bool,
+    pretrained: bool,
     logs: str | None,
     output: str,
 ) -> None:
     """Prove an environment by running a CNN and a GPT-2 in it.
 
-    Both are the real networks with random weights; nothing is downloaded. Exits with 5 if one of them does not pass.
+    Both are the real networks with random weights; nothing is downloaded. With --pretrained a trained CNN looks at a
+    picture and OpenAI's GPT-2 writes; HF_ENDPOINT may name a mirror of the hub. Exits with 5 if one does not pass.
     """
     from envdoctor.app import verifying
-    from envdoctor.cli.bars import Bars
+    from envdoctor.cli.progress import Bars
     from envdoctor.host.local import LocalHost
     from envdoctor.report import documents, outcomes
     from envdoctor.verify import runner
@@ -88,12 +92,20 @@ def verify(
     host = LocalHost()
     workloads = tuple(dict.fromkeys(name.strip() for name in workload.split(",") if name.strip()))
     if not workloads:
-        raise errors.UsageProblem("--workload names nothing", f"there are: {', '.join(runner.WORKLOADS)}")
+        raise errors.UsageProblem(
+            say("--workload names nothing"), say("there are: {workloads}", workloads=", ".join(runner.WORKLOADS))
+        )
+    if pretrained:
+        workloads = tuple(dict.fromkeys((*workloads, *runner.PRETRAINED)))
+    _refuse_pretrained(workloads, framework, image)
     logs = os.path.abspath(logs) if logs else None
+    chosen = memory_cap is not None
     memory_cap = memory_cap or verifying.memory_cap(host)
     if image is not None:
         if python or conda_env:
-            raise errors.UsageProblem("--image names an environment, as --python and --conda-env do: give one of them")
+            raise errors.UsageProblem(
+                say("--image names an environment, as --python and --conda-env do: give one of them")
+            )
         run = _in_image(host, image, workloads, framework, device, timeout, memory_cap, logs, quick, thorough)
     else:
         run = partial(
@@ -107,12 +119,34 @@ def verify(
             logs=logs,
             quick=quick,
             thorough=thorough,
+            granted=verifying.granted_memory(host),
+            chosen=chosen,
         )
     with Bars() as bars:
         results = run(report=bars.show)
-    options.show(documents.outcomes(results) if output == "json" else outcomes.text(results, options.style()))
+    if output == "html":
+        from envdoctor.app import pages
+
+        options.show(pages.outcomes(results))
+    else:
+        options.show(documents.outcomes(results) if output == "json" else outcomes.text(results, options.style()))
     if any(each.status != "passed" for each in results):
         raise SystemExit(errors.NOT_VERIFIED)
+
+
+def _refuse_pretrained(workloads: tuple[str, ...], framework: str, image: str | None) -> None:
+    """Raise errors.UsageProblem where trained networks cannot be run at all."""
+    from envdoctor.verify import runner
+
+    if not set(workloads) & set(runner.PRETRAINED):
+        return
+    if framework != "torch":
+        raise errors.UsageProblem(say("trained networks are run in torch"), say("leave --pretrained out"))
+    if image is not None:
+        raise errors.UsageProblem(
+            say("a container is proved without network, where trained networks cannot be had"),
+            say("leave --pretrained out, or prove an environment of this machine with --python"),
+        )
 
 
 def _in_image(
@@ -133,7 +167,7 @@ def _in_image(
 
     gpu, doubt = containers.gpu_for(host, device)
     if doubt:
-        click.echo(f"envdoctor: {doubt}", err=True)
+        click.echo(say("envdoctor: {doubt}", doubt=doubt), err=True)
     asking = Asking(
         device=device,
         timeout=timeout,

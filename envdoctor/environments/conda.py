@@ -9,6 +9,7 @@ from collections.abc import Callable
 from envdoctor import errors
 from envdoctor.environments.conda_failures import failure
 from envdoctor.environments.running import run
+from envdoctor.model.speech import say
 
 # The faster solvers first.
 PROGRAMS = ("micromamba", "mamba", "conda")
@@ -42,6 +43,8 @@ def create(conda: str, file: str, folder: str, line: Callable[[str], None], time
         command = (conda, *words, "--yes", "--prefix", folder, "--file", file)
         status, said = run(command, line, timeout=timeout, environ=environ)
     except TimeoutError as late:
-        raise errors.NotVerified(f"conda took longer than {timeout:g} s", "the log has the whole output") from late
+        raise errors.NotVerified(
+            say("conda took longer than {timeout:g} s", timeout=timeout), say("the log has the whole output")
+        ) from late
     if status != 0 or not os.path.exists(python_of(folder)):
-        raise failure(said, "this machine", making=True)
+        raise failure(said, say("this machine"), making=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from envdoctor import errors
+from envdoctor.model.speech import say
 
 _FULL = re.compile(r"No space left on device|NoSpaceLeftError|\(os error 28\)", re.IGNORECASE)
 _REFUSED = re.compile(r"wrong hash: .*|ChecksumMismatchError.*|\bMD5MismatchError.*|.*hash mismatch.*")
@@ -29,32 +30,44 @@ def failure(said: list[str], subdir: str, *, making: bool = False) -> errors.Env
     text = "\n".join(said)
     if _FULL.search(text):
         return errors.Unreadable(
-            "the disk is full", "free some space (conda clean --all, or set TMPDIR), or choose another folder with -o"
+            say("the disk is full"),
+            say("free some space (conda clean --all, or set TMPDIR), or choose another folder with -o"),
         )
     refused = _REFUSED.search(text)
     if refused:
         return errors.Unreadable(
-            refused.group().strip(), "the package is not the one that was locked: do not use it before you know why"
+            refused.group().strip(),
+            say("the package is not the one that was locked: do not use it before you know why"),
         )
     if _UNSATISFIABLE.search("\n".join(message)):
         return errors.NoStack(
-            f"no set of conda packages fits {subdir}: {_reason(message)}",
-            "let envdoctor choose (leave out --framework-version, --python or --cuda), or use pip: --manager venv",
+            say("no set of conda packages fits {subdir}: {reason}", subdir=subdir, reason=_reason(message)),
+            say("let envdoctor choose (leave out --framework-version, --python or --cuda), or use pip: --manager venv"),
         )
     if _OUT_OF_REACH.search("\n".join(message)):
         address = _ADDRESS.search("\n".join(message))
-        what = address.group().rstrip(".,") if address else "the conda channel"
+        what = address.group().rstrip(".,") if address else say("the conda channel")
         return errors.Unreadable(
-            f"{what} cannot be reached: {_NAMES.sub('', message[-1]).removeprefix('Caused by: ')}",
-            "check the network and the proxy (HTTPS_PROXY), or take a mirror: --mirror, or channel_alias in ~/.condarc",
+            say(
+                "{what} cannot be reached: {names}",
+                what=what,
+                names=_NAMES.sub("", message[-1]).removeprefix("Caused by: "),
+            ),
+            say(
+                "check the network and the proxy (HTTPS_PROXY), or take a mirror: --mirror, or channel_alias in "
+                "~/.condarc"
+            ),
         )
     fetching = re.search(r"(\S+) cannot be fetched: .*", text)
     if fetching:
         return errors.Unreadable(
-            fetching.group(), "check the network and the proxy; started again, it goes on with what is missing"
+            fetching.group(), say("check the network and the proxy; started again, it goes on with what is missing")
         )
-    did = "made the environment" if making else "locked the packages"
-    return errors.NotVerified(f"conda has not {did} for {subdir}: {_reason(message)}", "the log has the whole output")
+    did = say("made the environment") if making else say("locked the packages")
+    return errors.NotVerified(
+        say("conda has not {did} for {subdir}: {reason}", did=did, subdir=subdir, reason=_reason(message)),
+        say("the log has the whole output"),
+    )
 
 
 def _message(said: list[str]) -> list[str]:
@@ -67,7 +80,7 @@ def _message(said: list[str]) -> list[str]:
         if lines:
             return lines
     lines = [line for line in said if not _NOISE.match(line)]
-    return lines[-_DEPTH:] or ["it said nothing"]
+    return lines[-_DEPTH:] or [say("it said nothing")]
 
 
 def _reason(message: list[str]) -> str:

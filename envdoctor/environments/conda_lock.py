@@ -20,8 +20,9 @@ from envdoctor.environments import conda
 from envdoctor.environments.conda_failures import failure
 from envdoctor.environments.embedded import installer
 from envdoctor.environments.running import run
+from envdoctor.model.speech import message, say
 
-INSTALL_HINT = "install it: pip install 'envdoctor[conda]'"
+INSTALL_HINT = message("install it: pip install 'envdoctor[conda]'")
 _EMBEDDED = os.path.join(os.path.dirname(os.path.abspath(__file__)), "embedded")
 
 
@@ -50,11 +51,11 @@ def solver() -> Solver:
     if found:
         return Solver(os.path.basename(found), found)
     if find_spec("rattler") and find_spec("yaml"):
-        return Solver("the embedded solver (py-rattler)", None)
-    pixi = "; with pixi: pixi global install conda-lock micromamba" if shutil.which("pixi") else ""
+        return Solver(say("the embedded solver (py-rattler)"), None)
+    pixi = say("; with pixi: pixi global install conda-lock micromamba") if shutil.which("pixi") else ""
     raise errors.MissingPart(
-        "there is no conda, mamba or micromamba here, and no py-rattler to do without",
-        f"pip install 'envdoctor[conda]', or install Miniforge{pixi}",
+        say("there is no conda, mamba or micromamba here, and no py-rattler to do without"),
+        say("pip install 'envdoctor[conda]', or install Miniforge{pixi}", pixi=pixi),
     )
 
 
@@ -69,7 +70,7 @@ def _conda_lock() -> tuple[str, ...]:
     found = shutil.which("conda-lock")
     if found:
         return (found,)
-    raise errors.MissingPart("conda-lock is not installed", INSTALL_HINT)
+    raise errors.MissingPart(say("conda-lock is not installed"), say(INSTALL_HINT))
 
 
 def lock(
@@ -151,7 +152,7 @@ def entries(text: str, subdir: str | None = None) -> tuple[installer.Entry, ...]
                 found += installer.entries(f"{url}#{digest}")
             except installer.Refused as problem:
                 raise errors.Unreadable(
-                    f"the lock is of no use: {problem}", "make it anew: remove conda-lock.yml"
+                    say("the lock is of no use: {problem}", problem=problem), say("make it anew: remove conda-lock.yml")
                 ) from problem
     return tuple(found)
 
@@ -171,10 +172,12 @@ def check_archives(text: str) -> None:
             continue  # the lock of another platform may have been brought along without its channel
         except installer.Refused as problem:
             raise errors.Unreadable(
-                str(problem), "the package or its channel's index was changed: do not use it before you know why"
+                str(problem), say("the package or its channel's index was changed: do not use it before you know why")
             ) from problem
         except OSError as problem:
-            raise errors.Unreadable(f"cannot read {path}: {problem.strerror or problem}") from problem
+            raise errors.Unreadable(
+                say("cannot read {path}: {strerror}", path=path, strerror=problem.strerror or problem)
+            ) from problem
 
 
 def _continues(previous: str, jobs: tuple[Job, ...], keep_others: bool) -> bool:
@@ -193,7 +196,7 @@ def _continues(previous: str, jobs: tuple[Job, ...], keep_others: bool) -> bool:
 def _packages(text: str) -> list[dict[str, Any]]:
     packages = _read(text).get("package")
     if not isinstance(packages, list) or not all(isinstance(each, dict) for each in packages):
-        raise errors.Unreadable("conda-lock.yml is not a lock of conda-lock's", "remove it, and lock again")
+        raise errors.Unreadable(say("conda-lock.yml is not a lock of conda-lock's"), say("remove it, and lock again"))
     return packages
 
 
@@ -201,12 +204,12 @@ def _read(text: str) -> dict[str, Any]:
     try:
         import yaml  # comes with conda-lock
     except ImportError as missing:
-        raise errors.MissingPart("reading a lock needs PyYAML", INSTALL_HINT) from missing
+        raise errors.MissingPart(say("reading a lock needs PyYAML"), say(INSTALL_HINT)) from missing
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast
     try:
         content = yaml.load(text, Loader=loader)  # noqa: S506 - it is a safe loader
     except yaml.YAMLError as problem:
-        raise errors.Unreadable("conda-lock.yml is not YAML", "remove it, and lock again") from problem
+        raise errors.Unreadable(say("conda-lock.yml is not YAML"), say("remove it, and lock again")) from problem
     return content if isinstance(content, dict) else {}
 
 
@@ -221,7 +224,9 @@ def _workshop() -> Iterator[str]:
     try:
         folder = tempfile.mkdtemp(prefix="envdoctor-conda-")
     except OSError as problem:
-        raise errors.Unreadable(f"there is no room for temporary files: {problem.strerror or problem}") from problem
+        raise errors.Unreadable(
+            say("there is no room for temporary files: {strerror}", strerror=problem.strerror or problem)
+        ) from problem
     try:
         yield folder
     finally:
@@ -236,7 +241,10 @@ def _executable(chosen: Solver, folder: str) -> tuple[str, ...]:
         if os.name == "nt":
             path, text = os.path.join(folder, "conda.bat"), '@"{}" "{}" %*\r\n'.format(*script)
         else:
-            path, text = os.path.join(folder, "conda"), f'#!/bin/sh\nexec {shlex.join(script)} "$@"\n'
+            path, text = (
+                os.path.join(folder, "conda"),
+                f'#!/bin/sh\nexec {shlex.join(script)} "$@"\n',
+            )
         _write(path, text)
         os.chmod(path, 0o700)
     return ("--conda", path, "--no-mamba", "--no-micromamba")
@@ -248,9 +256,13 @@ def _run(command: tuple[str, ...], line: Callable[[str], None], timeout: float) 
     try:
         return run(command, line, timeout=timeout, environ=environ)
     except TimeoutError as late:
-        raise errors.NotVerified(f"solving took longer than {timeout:g} s", "start it again later") from late
+        raise errors.NotVerified(
+            say("solving took longer than {timeout:g} s", timeout=timeout), say("start it again later")
+        ) from late
     except OSError as problem:
-        raise errors.MissingPart(f"{command[0]} cannot be started: {problem.strerror or problem}") from problem
+        raise errors.MissingPart(
+            say("{command} cannot be started: {strerror}", command=command[0], strerror=problem.strerror or problem)
+        ) from problem
 
 
 def _write(path: str, text: str) -> None:
@@ -259,5 +271,6 @@ def _write(path: str, text: str) -> None:
             file.write(text)
     except OSError as problem:
         raise errors.Unreadable(
-            f"cannot write to {os.path.dirname(path)}: {problem.strerror or problem}", "free some space, or set TMPDIR"
+            say("cannot write to {path}: {strerror}", path=os.path.dirname(path), strerror=problem.strerror or problem),
+            say("free some space, or set TMPDIR"),
         ) from problem

@@ -13,6 +13,7 @@ from envdoctor import errors
 from envdoctor.environments.running import run
 from envdoctor.host import Host, engine
 from envdoctor.model.onboarding import BuiltImage
+from envdoctor.model.speech import message, say
 from envdoctor.model.stack import Builder, Stack
 
 TIMEOUT = 4 * 3600.0  # seconds; gigabytes over a slow line
@@ -32,33 +33,35 @@ _ENGINES = r"(?i)no space left on device|cannot connect to the docker daemon|per
 _FAILURES = (
     (
         r"buildx component is missing|--mount option requires BuildKit|unknown flag: mount",
-        "this Docker has no BuildKit",
-        "install docker-buildx (docker-buildx-plugin), or take --builder classic",
+        message("this Docker has no BuildKit"),
+        message("install docker-buildx (docker-buildx-plugin), or take --builder classic"),
     ),
     (
         r"toomanyrequests|rate limit",
-        "the registry gives this address no more images for now",
-        "docker login, or wait, or name a mirror in /etc/docker/daemon.json (registry-mirrors)",
+        message("the registry gives this address no more images for now"),
+        message("docker login, or wait, or name a mirror in /etc/docker/daemon.json (registry-mirrors)"),
     ),
     (
         r"pull access denied|manifest unknown|manifest for .* not found|resolve source metadata.*not found",
-        "the registry does not have the base image",
-        "tags are removed at times: take the next point release, with docker build --build-arg BASE=…",
+        message("the registry does not have the base image"),
+        message("they are removed at times: take its tag without a digest, or the next point release, with docker build --build-arg BASE=…"),
     ),
     (
         r"(registry|docker\.io|Client\.Timeout).*(timeout|refused|no such host|deadline|EOF|canceled)|no such host",
-        "the registry of the base image cannot be reached",
-        "name a mirror in /etc/docker/daemon.json (registry-mirrors), or a proxy for the engine, or load the image",
+        message("the registry of the base image cannot be reached"),
+        message(
+            "name a mirror in /etc/docker/daemon.json (registry-mirrors), or a proxy for the engine, or load the image"
+        ),
     ),
     (
         r"CERTIFICATE_VERIFY_FAILED|certificate verify failed|x509:",
-        "a certificate was not trusted while building",
-        "behind a proxy that opens TLS, copy its certificate into the folder as ca.crt and build again",
+        message("a certificate was not trusted while building"),
+        message("behind a proxy that opens TLS, copy its certificate into the folder as ca.crt and build again"),
     ),
     (
         r"No matching distribution found|Could not find a version",
-        "pip found no such package on the index that the build sees",
-        "name yours: PIP_INDEX_URL or PIP_EXTRA_INDEX_URL in the environment, or --mirror",
+        message("pip found no such package on the index that the build sees"),
+        message("name yours: PIP_INDEX_URL or PIP_EXTRA_INDEX_URL in the environment, or --mirror"),
     ),
 )
 
@@ -66,7 +69,9 @@ _FAILURES = (
 def refuse_tag(tag: str) -> None:
     """Raise errors.UsageProblem where a text is no name of an image."""
     if len(tag) > 255 or not _TAG.fullmatch(tag):
-        raise errors.UsageProblem(f"{tag!r} is not the name of an image", "it looks like torch-cu128 or me/torch:2.7.1")
+        raise errors.UsageProblem(
+            say("{tag!r} is not the name of an image", tag=tag), say("it looks like torch-cu128 or me/torch:2.7.1")
+        )
 
 
 def ready(host: Host, stack: Stack, builder: Builder) -> str | None:
@@ -77,14 +82,17 @@ def ready(host: Host, stack: Stack, builder: Builder) -> str | None:
     """
     found = engine.info(host)
     if builder == "buildkit" and _without_buildkit(host):
-        raise errors.MissingPart(*_FAILURES[0][1:])
+        raise errors.MissingPart(say(_FAILURES[0][1]), say(_FAILURES[0][2]))
     need = ROOM_GPU if stack.cuda or stack.variant.startswith(("rocm", "xpu")) else ROOM_CPU
     free = _free(host, found.docker_root_dir)
     if free is None or free >= need:
         return None
-    return (
-        f"{found.docker_root_dir} has {free / 1e9:.1f} GB free, and the build takes up to {need / 1e9:.0f} GB: "
-        "docker system df shows what takes the rest"
+    return say(
+        "{docker_root_dir} has {free:.1f} GB free, and the build takes up to {need:.0f} GB: docker system df shows "
+        "what takes the rest",
+        docker_root_dir=found.docker_root_dir,
+        free=free / 1e9,
+        need=need / 1e9,
     )
 
 
@@ -125,7 +133,7 @@ def build(
         raise _failure(said)
     inspected = _inspect(tag, environ)
     if not inspected.id:
-        raise errors.NotVerified(f"Docker says that it built {tag}, and does not have it")
+        raise errors.NotVerified(say("Docker says that it built {tag}, and does not have it", tag=tag))
     digests = _inspect(base, environ).repo_digests
     return BuiltImage(
         tag=tag,
@@ -157,15 +165,21 @@ def command(folder: str, tag: str, builder: Builder, environ: Mapping[str, str])
 
 def _failure(said: list[str]) -> errors.EnvdoctorError:
     told = [text for text in (each.strip() for each in said) if text]
-    last = told[-1][:300] if told else "Docker said nothing"
+    last = told[-1][:300] if told else say("Docker said nothing")
     text = "\n".join(told[-60:])
     known = engine.refusal(text) if re.search(_ENGINES, text) else None
     if known is not None:
-        return errors.NotVerified(f"the image was not built: {known.message} ({last})", known.hint)
-    for words, message, hint in _FAILURES:
+        return errors.NotVerified(
+            say("the image was not built: {what} ({last})", what=known.message, last=last), known.hint
+        )
+    for words, what, hint in _FAILURES:
         if re.search(words, text, re.IGNORECASE):
-            return errors.NotVerified(f"the image was not built: {message} ({last})", hint)
-    return errors.NotVerified(f"the image was not built: {last}", "the log beside the Dockerfile has all of it")
+            return errors.NotVerified(
+                say("the image was not built: {what} ({last})", what=say(what), last=last), say(hint)
+            )
+    return errors.NotVerified(
+        say("the image was not built: {last}", last=last), say("the log beside the Dockerfile has all of it")
+    )
 
 
 class _Inspected(msgspec.Struct, rename="pascal"):

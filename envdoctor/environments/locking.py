@@ -14,6 +14,7 @@ from envdoctor import errors
 from envdoctor.environments import pip
 from envdoctor.environments.running import run
 from envdoctor.model.redaction import without_credentials
+from envdoctor.model.speech import say
 from envdoctor.model.stack import Target
 
 # What uv has a name for; a wheel for an older C library runs on a newer one.
@@ -40,7 +41,9 @@ def uv_program() -> str:
     beside = shutil.which("uv", path=os.path.dirname(sys.executable))
     found = beside or shutil.which("uv")
     if found is None:
-        raise errors.MissingPart("locking needs uv, which is not here", "install it: pip install 'envdoctor[lock]'")
+        raise errors.MissingPart(
+            say("locking needs uv, which is not here"), say("install it: pip install 'envdoctor[lock]'")
+        )
     return found
 
 
@@ -162,7 +165,9 @@ def _compile(command: tuple[str, ...], own: Mapping[str, str], line: Callable[[s
     try:
         status, said = run(command, lambda text: line(without_credentials(text)), timeout=_SECONDS, environ=environ)
     except TimeoutError as late:
-        raise errors.NotVerified(f"locking took longer than {_SECONDS:g} s", "start it again") from late
+        raise errors.NotVerified(
+            say("locking took longer than {seconds:g} s", seconds=_SECONDS), say("start it again")
+        ) from late
     if status != 0:
         raise errors.NotVerified(*_why([without_credentials(text) for text in said]))
 
@@ -173,12 +178,17 @@ def _why(said: list[str]) -> tuple[str, str]:
     words = words.removeprefix("error:").strip()
     shown = words if len(words) <= 400 else f"{words[:400]} …"
     if "No space left on device" in text:
-        return "the disk is full", "free some space (uv cache prune); nothing was written"
+        return say("the disk is full"), say("free some space (uv cache prune); nothing was written")
     if any(
-        each in text for each in ("dns error", "error sending request", "Connection refused", "operation timed out")
+        each in text
+        for each in (say("dns error"), say("error sending request"), "Connection refused", say("operation timed out"))
     ):
-        return f"the package index cannot be reached: {shown}", "check the proxy, or name a mirror: --mirror"
-    return f"the stack cannot be locked: {shown}", "without --lock the files are written all the same"
+        return say("the package index cannot be reached: {shown}", shown=shown), say(
+            "check the proxy, or name a mirror: --mirror"
+        )
+    return say("the stack cannot be locked: {shown}", shown=shown), say(
+        "without --lock the files are written all the same"
+    )
 
 
 def _pins(hashed: str) -> str:
@@ -186,8 +196,8 @@ def _pins(hashed: str) -> str:
     bare = [name for name, (_, hashes) in found.items() if not hashes]
     if bare or not found:
         raise errors.NotVerified(
-            f"the index gives no hashes for {', '.join(bare) or 'these packages'}",
-            "lock with another index (--mirror), or leave out --lock",
+            say("the index gives no hashes for {bare}", bare=", ".join(bare) or "these packages"),
+            say("lock with another index (--mirror), or leave out --lock"),
         )
     return "".join(f"{name}=={version}\n" for name, (version, _) in found.items())
 

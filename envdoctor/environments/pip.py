@@ -12,6 +12,7 @@ from typing import NamedTuple
 from envdoctor import errors
 from envdoctor.environments.running import run
 from envdoctor.model.redaction import without_credentials
+from envdoctor.model.speech import say
 
 # One try and five seconds: a person waits for this. A slow mirror answers a second question from its cache.
 _IMPATIENT = ("--retries", "0", "--timeout", "5")
@@ -26,7 +27,7 @@ class Configuration(NamedTuple):
     settings: Mapping[str, str]
 
     def __str__(self) -> str:
-        return ", ".join(f"{name} {value}" for name, value in self.settings.items()) or "pip's own defaults"
+        return ", ".join(f"{name} {value}" for name, value in self.settings.items()) or say("pip's own defaults")
 
 
 def configuration(python: str) -> Configuration:
@@ -59,9 +60,10 @@ def offers(python: str, package: str, where: tuple[str, ...] = ()) -> tuple[str,
     return tuple(found.group(1).split(", ")) if found else ()
 
 
-def would_install(python: str, requirement: str) -> bool:
+def would_install(python: str, requirement: str, where: tuple[str, ...] = ()) -> bool:
     """Tell whether pip, with the person's constraints, would install that requirement; nothing is installed."""
-    return bool(_ask(python, "install", "--dry-run", "--no-deps", "--quiet", "--report", "-", requirement, *_IMPATIENT))
+    dry = ("install", "--dry-run", "--no-deps", "--quiet", "--report", "-")
+    return bool(_ask(python, *dry, requirement, *where, *_IMPATIENT))
 
 
 def install(
@@ -83,7 +85,9 @@ def install(
     try:
         status, said = run(command, line, timeout=timeout, environ=_environ())
     except TimeoutError as late:
-        raise errors.NotVerified(f"installing took longer than {timeout:g} s", "start it again: it goes on") from late
+        raise errors.NotVerified(
+            say("installing took longer than {timeout:g} s", timeout=timeout), say("start it again: it goes on")
+        ) from late
     if status != 0:
         raise errors.NotVerified(*_why(said))
 
@@ -98,11 +102,14 @@ def download(python: str, words: tuple[str, ...], line: Callable[[str], None], t
     try:
         status, said = run(command, line, timeout=timeout, environ={**_environ(), "TMPDIR": scratch, "TEMP": scratch})
     except TimeoutError as late:
-        raise errors.NotVerified(f"downloading took longer than {timeout:g} s", "start it again: it goes on") from late
+        raise errors.NotVerified(
+            say("downloading took longer than {timeout:g} s", timeout=timeout), say("start it again: it goes on")
+        ) from late
     if status != 0:
         reason, hint = _why([without_credentials(text) for text in said])
         raise errors.NotVerified(
-            reason.replace("install", "download"), hint if "disk" in reason else f"{hint}; started again, it goes on"
+            reason.replace("install", "download"),
+            hint if "disk" in reason else say("{hint}; started again, it goes on", hint=hint),
         )
 
 
@@ -114,12 +121,16 @@ def present(python: str) -> bool:
 def _why(output: list[str]) -> tuple[str, str]:
     text = "\n".join(output)
     if "No space left on device" in text:
-        return "the disk is full", "free some space (pip cache purge), or choose another folder with -o"
+        return say("the disk is full"), say("free some space (pip cache purge), or choose another folder with -o")
     said = next((each for each in reversed(output) if each.startswith(("ERROR:", "error:", "  ×"))), "")
-    reason = said.removeprefix("ERROR:").removeprefix("error:").strip() or (output[-1] if output else "it said nothing")
+    reason = said.removeprefix("ERROR:").removeprefix("error:").strip() or (
+        output[-1] if output else say("it said nothing")
+    )
     if any(word in text for word in ("NewConnectionError", "Connection refused", "Temporary failure in name")):
-        return f"the package index cannot be reached: {reason}", "check the proxy, or set a mirror: pip config set"
-    return f"pip could not install the packages: {reason}", "the log has the whole output"
+        return say("the package index cannot be reached: {reason}", reason=reason), say(
+            "check the proxy, or set a mirror: pip config set"
+        )
+    return say("pip could not install the packages: {reason}", reason=reason), say("the log has the whole output")
 
 
 def _ask(python: str, *arguments: str) -> str:

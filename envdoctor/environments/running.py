@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Mapping
 
 from envdoctor.host.watching import watch
+from envdoctor.model.speech import say
 
 
 def run(
@@ -27,5 +28,5 @@ def run(
         argv, os.environ if environ is None else environ, timeout=timeout, memory_cap=None, line=take, merged=True
     )
     if ended.cause == "deadline":
-        raise TimeoutError(f"{argv[0]} was ended after {timeout:g} s")
+        raise TimeoutError(say("{argv} was ended after {timeout:g} s", argv=argv[0], timeout=timeout))
     return (1 if ended.returncode is None else ended.returncode), said

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from envdoctor import errors
 from envdoctor.environments.running import run
+from envdoctor.model.speech import say
 
 
 def python_of(folder: str) -> str:
@@ -38,7 +39,14 @@ def create(interpreter: str, folder: str, line: Callable[[str], None]) -> str:
         if status == 0 and os.path.exists(python_of(folder)):
             return python_of(folder)
         shutil.rmtree(folder, ignore_errors=True)
-    hint = "the log has the whole output"
+    hint = say("the log has the whole output")
     if "ensurepip" in " ".join(said):
-        hint = "install it: sudo apt install python3-venv"
-    raise errors.NotVerified(f"no virtual environment could be made with {interpreter}: {' '.join(said[-1:])}", hint)
+        hint = say("install it: sudo apt install python3-venv")
+    raise errors.NotVerified(
+        say(
+            "no virtual environment could be made with {interpreter}: {said}",
+            interpreter=interpreter,
+            said=" ".join(said[-1:]),
+        ),
+        hint,
+    )

@@ -14,6 +14,7 @@ from envdoctor import errors
 from envdoctor.environments import pip
 from envdoctor.environments.locking import glibc_of
 from envdoctor.model.redaction import without_credentials
+from envdoctor.model.speech import say
 from envdoctor.model.stack import Target
 
 _ROOM = 64 << 20  # bytes that are left free
@@ -82,6 +83,11 @@ def missing_of(packages: tuple[Package, ...], have: Mapping[str, str]) -> tuple[
     return tuple(package for package in packages if not any(each in have for each in package.hashes))
 
 
+def unsized(packages: tuple[Package, ...]) -> tuple[str, ...]:
+    """Name the packages whose index gives no sizes, as PyTorch's does."""
+    return tuple(package.name for package in packages if package.size is None)
+
+
 def check_room(missing: tuple[Package, ...], folder: str) -> None:
     """See that the disk takes the wheels, as far as their sizes are known.
 
@@ -94,9 +100,15 @@ def check_room(missing: tuple[Package, ...], folder: str) -> None:
     needed = sum(package.size or 0 for package in missing)
     free = shutil.disk_usage(place).free
     if needed and needed + _ROOM > free:
+        values = {"needed": needed / 1e9, "folder": folder, "free": free / 1e9}
+        said = say("the wheels need {needed:.1f} GB, and the disk of {folder} has {free:.1f} GB free", **values)
+        if unsized(missing):
+            said = say(
+                "the wheels need over {needed:.1f} GB, and the disk of {folder} has {free:.1f} GB free", **values
+            )
         raise errors.Unreadable(
-            f"the wheels need {needed / 1e9:.1f} GB, and the disk of {folder} has {free / 1e9:.1f} GB free",
-            "free some space, or name a folder on another disk; nothing was downloaded",
+            said,
+            say("free some space, or name a folder on another disk; nothing was downloaded"),
         )
 
 
@@ -121,7 +133,8 @@ def download(
     """
     if not pip.present(sys.executable):
         raise errors.MissingPart(
-            f"{sys.executable} has no pip, which downloads the wheels", f"install it: {sys.executable} -m ensurepip"
+            say("{executable} has no pip, which downloads the wheels", executable=sys.executable),
+            say("install it: {executable} -m ensurepip", executable=sys.executable),
         )
     os.makedirs(folder, exist_ok=True)
     words = ["--only-binary", ":all:", "--no-deps", "--require-hashes", "--dest", folder]
@@ -130,7 +143,15 @@ def download(
     with tempfile.TemporaryDirectory(prefix=".part-", dir=folder) as beside:
         wanted = os.path.join(beside, "one.txt")
         for number, package in enumerate(missing, 1):
-            step(f"downloading {package.name} {package.version} ({number} of {len(missing)})")
+            step(
+                say(
+                    "downloading {name} {version} ({number} of {missing_count})",
+                    name=package.name,
+                    version=package.version,
+                    number=number,
+                    missing_count=len(missing),
+                )
+            )
             with open(wanted, "w", encoding="utf-8") as file:
                 hashes = " ".join(f"--hash=sha256:{each}" for each in package.hashes)
                 file.write("\n".join((*index_lines, f"{package.name}=={package.version} {hashes}")) + "\n")

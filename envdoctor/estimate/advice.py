@@ -12,6 +12,7 @@ from envdoctor.errors import UsageProblem
 from envdoctor.estimate.device import leading
 from envdoctor.estimate.weighing import Scales, Walked
 from envdoctor.model.estimate import Change
+from envdoctor.model.speech import say
 
 if TYPE_CHECKING:
     from envdoctor.estimate.device import Device
@@ -53,19 +54,24 @@ def cheaper_inference(workload: Workload, scales: Scales, device: Device) -> Cha
     if workload.mode != "inference" or not workload.dtype.startswith("amp"):
         return None
     half = replace(workload, dtype=_half(device))
-    what = f"{_word(half.dtype)} weights (model.half() or .bfloat16()) instead of autocast, which keeps both copies"
+    what = say(
+        "{word} weights (model.half() or .bfloat16()) instead of autocast, which keeps both copies",
+        word=_word(half.dtype),
+    )
     return _weighed(what, half, scales, device, scales.need(workload, device).high)
 
 
 def _weighed(what: str, other: Workload, scales: Scales, device: Device, before: int) -> Change | None:
     try:
         weighing = scales if other.model == scales.model.name else _other(other.model)
-        after = weighing.need(other, device).high
+        least = weighing.too_much(other, device)
+        after = weighing.need(other, device).high if least is None else least
     except UsageProblem:  # the model cannot be run in that way
         return None
     if before - after < before * _WORTH:
         return None
-    return Change(what=what, workload=other, device_bytes=after, saved_bytes=before - after)
+    saved = before - after
+    return Change(what=what, workload=other, device_bytes=after, saved_bytes=saved, at_least=least is not None)
 
 
 def _other(name: str) -> Scales:
@@ -87,37 +93,43 @@ def _candidates(workload: Workload, scales: Scales, device: Device) -> Iterator[
         yield from _quantized(workload, scales)
     yield from _smaller_data(workload, scales, device)
     for name in _smaller_models(scales.model.name):
-        yield f"the smaller {name}", replace(workload, model=name)
+        yield say("the smaller {name}", name=name), replace(workload, model=name)
 
 
 def _harmless(workload: Workload, scales: Scales, device: Device) -> Iterator[tuple[str, Workload]]:
     if workload.attention == "eager" and scales.model.kind == "tokens":
         yield (
-            "attention by scaled_dot_product_attention (attn_implementation='sdpa')",
+            say("attention by scaled_dot_product_attention (attn_implementation='sdpa')"),
             replace(workload, attention="sdpa"),
         )
     if workload.mode == "inference":
         if scales.model.kind == "tokens" and workload.logits == "all":
-            yield "logits of the last token only (logits_to_keep=1)", replace(workload, logits="last")
+            yield say("logits of the last token only (logits_to_keep=1)"), replace(workload, logits="last")
         if workload.dtype in ("fp32", "amp-fp16", "amp-bf16"):
             half = _half(device)
-            yield f"{_word(half)} weights (model.half() or .bfloat16())", replace(workload, dtype=half)
+            yield say("{word} weights (model.half() or .bfloat16())", word=_word(half)), replace(workload, dtype=half)
     elif workload.dtype == "fp32" and not _without_half(device):
         mixed: Dtype = "amp-bf16" if _half(device) == "bf16" else "amp-fp16"
-        yield f"mixed precision ({mixed[4:]} autocast)", replace(workload, dtype=mixed)
+        yield say("mixed precision ({mixed} autocast)", mixed=mixed[4:]), replace(workload, dtype=mixed)
     if workload.mode == "training" and not workload.checkpointing:
-        yield "activation checkpointing (a third more time)", replace(workload, checkpointing=True)
+        yield say("activation checkpointing (a third more time)"), replace(workload, checkpointing=True)
 
 
 def _training(workload: Workload, scales: Scales, device: Device) -> Iterator[tuple[str, Workload]]:
     yield from _accumulated(workload, scales, device)
     # What foreach makes for a moment counts only where the step is the highest point.
     if workload.foreach and workload.optimizer != "none" and scales.memory(workload).peak_in == "step":
-        yield "an optimizer that takes one weight at a time (foreach=False; slower)", replace(workload, foreach=False)
+        yield (
+            say("an optimizer that takes one weight at a time (foreach=False; slower)"),
+            replace(workload, foreach=False),
+        )
     if workload.optimizer in ("adam", "adamw"):
-        yield "SGD with momentum instead of Adam (other learning rate)", replace(workload, optimizer="sgd")
+        yield say("SGD with momentum instead of Adam (other learning rate)"), replace(workload, optimizer="sgd")
     if scales.model.kind == "tokens" and workload.lora_rank is None:
-        yield f"LoRA of rank {_LORA_RANK} instead of training every weight", replace(workload, lora_rank=_LORA_RANK)
+        yield (
+            say("LoRA of rank {lora_rank} instead of training every weight", lora_rank=_LORA_RANK),
+            replace(workload, lora_rank=_LORA_RANK),
+        )
 
 
 def _accumulated(workload: Workload, scales: Scales, device: Device) -> Iterator[tuple[str, Workload]]:
@@ -129,11 +141,21 @@ def _accumulated(workload: Workload, scales: Scales, device: Device) -> Iterator
     # With gradients that are kept, no batch fits that does not without them.
     most = scales.largest_batch(workload, device) or 0
     parts = [size for size in range(1, min(most, workload.batch // 2) + 1) if workload.batch % size == 0]
-    fitting = bisect_right(parts, room, key=lambda size: scales.need(replace(summed, batch=size), device).high)
+
+    def needs(size: int) -> int:
+        other = replace(summed, batch=size)
+        return scales.too_much(other, device) or scales.need(other, device).high
+
+    fitting = bisect_right(parts, room, key=needs)
     part = parts[fitting - 1] if fitting else None
     if part is not None:
         steps = workload.batch // part * workload.accumulation
-        what = f"batch {part} with {steps} accumulation steps, which train as batch {workload.batch} does"
+        what = say(
+            "batch {part} with {steps} accumulation steps, which train as batch {batch} does",
+            part=part,
+            steps=steps,
+            batch=workload.batch,
+        )
         yield what, replace(workload, batch=part, accumulation=steps)
 
 
@@ -141,32 +163,48 @@ def _quantized(workload: Workload, scales: Scales) -> Iterator[tuple[str, Worklo
     if scales.model.kind != "tokens":
         return
     if workload.kv_cache and workload.kv_dtype == "same":
-        yield "a key-value cache of int8", replace(workload, kv_dtype="int8")
+        yield say("a key-value cache of int8"), replace(workload, kv_dtype="int8")
     if workload.dtype not in ("int8", "int4"):
-        yield "int8 weights (bitsandbytes or the like)", replace(workload, dtype="int8")
+        yield say("int8 weights (bitsandbytes or the like)"), replace(workload, dtype="int8")
     if workload.dtype != "int4":
-        yield "int4 weights (bitsandbytes, AWQ or GPTQ)", replace(workload, dtype="int4")
+        yield say("int4 weights (bitsandbytes, AWQ or GPTQ)"), replace(workload, dtype="int4")
 
 
 def _smaller_data(workload: Workload, scales: Scales, device: Device) -> Iterator[tuple[str, Workload]]:
     size = scales.model.default_size
     if scales.model.kind == "image":
+        if workload.mode == "inference":
+            yield from _smaller_batches(workload, scales, device)
         for side in _SIDES:
             if side < (workload.image_size or size):
                 smaller = replace(workload, image_size=side)
-                yield f"images of {side}x{side}", smaller
-                if scales.verdict(smaller, device) == "fits":
+                yield say("images of {side}x{side}", side=side), smaller
+                if _fits(smaller, scales, device):
                     break
         return
     tokens = workload.seq_len or size
     for shorter in (tokens // 2, tokens // 4):
         if shorter >= 64:
             smaller = replace(workload, seq_len=shorter)
-            yield f"sequences of {shorter} tokens", smaller
-            if scales.verdict(smaller, device) == "fits":
+            yield say("sequences of {shorter} tokens", shorter=shorter), smaller
+            if _fits(smaller, scales, device):
                 break
     if workload.batch > 1 and workload.mode == "inference":
-        yield f"batch {workload.batch // 2}", replace(workload, batch=workload.batch // 2)
+        yield say("batch {batch}", batch=workload.batch // 2), replace(workload, batch=workload.batch // 2)
+
+
+def _fits(workload: Workload, scales: Scales, device: Device) -> bool:
+    return scales.too_much(workload, device) is None and scales.verdict(workload, device) == "fits"
+
+
+def _smaller_batches(workload: Workload, scales: Scales, device: Device) -> Iterator[tuple[str, Workload]]:
+    """Halve the batch until it fits, and give what that comes to."""
+    smaller = workload
+    while smaller.batch > 1:
+        smaller = replace(smaller, batch=smaller.batch // 2)
+        if scales.verdict(smaller, device) == "fits":
+            yield say("batch {batch}", batch=smaller.batch), smaller
+            return
 
 
 def _smaller_models(name: str) -> tuple[str, ...]:

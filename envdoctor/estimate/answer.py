@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from envdoctor.estimate.device import verdict
 from envdoctor.model.estimate import Capacity, Estimate
+from envdoctor.model.speech import say
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -80,12 +81,16 @@ def _sizes(workload: Workload, scales: Scales) -> tuple[str, ...]:
     """Say which size was taken where nobody named one."""
     size = scales.model.default_size
     if scales.model.kind == "image":
-        return () if workload.image_size else (f"images of {size}x{size}",)
-    return () if workload.seq_len else (f"samples of {size} tokens",)
+        return () if workload.image_size else (say("images of {size}x{size}", size=size),)
+    return () if workload.seq_len else (say("samples of {size} tokens", size=size),)
 
 
 def _context(device: Device) -> tuple[str, ...]:
     if device.kind == "cpu":
         return ()
-    era = f"torch {device.torch}" if device.torch else "torch 1.13 or newer, which loads CUDA's kernels when needed"
-    return (f"the CUDA context and its libraries are those of {era}",)
+    era = (
+        say("torch {torch}", torch=device.torch)
+        if device.torch
+        else say("torch 1.13 or newer, which loads CUDA's kernels when needed")
+    )
+    return (say("the CUDA context and its libraries are those of {era}", era=era),)

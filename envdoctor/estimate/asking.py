@@ -9,6 +9,7 @@ import msgspec
 
 from envdoctor import errors
 from envdoctor.model.estimate import Optimizer, Workload
+from envdoctor.model.speech import say
 
 if TYPE_CHECKING:
     from envdoctor.estimate.weighing import Model
@@ -26,7 +27,7 @@ def workload(model: Model, *, optimizer: Optimizer | None = None, **how: Any) ->
     try:
         made = msgspec.convert({**how, "model": model.name}, type=Workload)
     except msgspec.ValidationError as problem:
-        raise errors.UsageProblem(f"this is no workload: {problem}") from None
+        raise errors.UsageProblem(say("this is no workload: {problem}", problem=problem)) from None
     training = made.mode == "training"
     if optimizer is None and training:
         optimizer = "adamw" if model.kind == "tokens" else "sgd"
@@ -69,17 +70,22 @@ def short(text: str) -> tuple[str, dict[str, Any]]:
     mode, _, settings = rest.partition(":")
     if not name or mode not in ("training", "inference"):
         raise errors.UsageProblem(
-            f"{text} is no workload", "write a model and how it is run: gpt2:training:batch=8,dtype=amp-fp16,seq=512"
+            say("{text} is no workload", text=text),
+            say("write a model and how it is run: gpt2:training:batch=8,dtype=amp-fp16,seq=512"),
         )
     how: dict[str, Any] = {"mode": mode}
     for setting in filter(None, settings.split(",")):
         key, _, value = (part.strip() for part in setting.partition("="))
         if key not in _KEYS:
-            raise errors.UsageProblem(f"{text}: {key} is not known", f"there are: {', '.join(_KEYS)}")
+            raise errors.UsageProblem(
+                say("{text}: {key} is not known", text=text, key=key), say("there are: {keys}", keys=", ".join(_KEYS))
+            )
         field = _KEYS[key]
         number = int(value) if value.isascii() and value.isdecimal() and len(value) < 20 else None
         if field in LARGEST and (number is None or not 1 <= number <= LARGEST[field]):
-            raise errors.UsageProblem(f"{text}: {key} is a number from 1 to {LARGEST[field]}")
+            raise errors.UsageProblem(
+                say("{text}: {key} is a number from 1 to {largest}", text=text, key=key, largest=LARGEST[field])
+            )
         how[field] = number if number is not None else _WORDS.get(value, value)
     return name, how
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from envdoctor.model import Record
+from envdoctor.model.speech import say
 from envdoctor.model.version import numbers
 
 if TYPE_CHECKING:
     from envdoctor.knowledge.tables import GpuModel
-    from envdoctor.model.estimate import Memory, Verdict, Workload
+    from envdoctor.model.estimate import Verdict, Workload
 
 MIB = 1 << 20
 
@@ -82,12 +83,12 @@ def of_model(row: GpuModel, torch: str | None = None) -> tuple[Device, ...]:
     for gib in sorted(row.memory_gib):
         size = gib / 2 if row.name in _PAIRS else gib
         share, why = _share(row)
-        notes: tuple[str, ...] = (f"{size:g} GiB are {row.name}'s; {why}",)
+        notes: tuple[str, ...] = (say("{size:g} GiB are {name}'s; {why}", size=size, name=row.name, why=why),)
         if row.name in _PAIRS:
-            notes = (*notes, "the card is two devices, and a process uses one of them")
+            notes = (*notes, say("the card is two devices, and a process uses one of them"))
         if len(row.memory_gib) > 1:
             sizes = " and ".join(f"{each:g}" for each in sorted(row.memory_gib))
-            notes = (*notes, f"it is sold with {sizes} GiB; --memory says which")
+            notes = (*notes, say("it is sold with {sizes} GiB; --memory says which", sizes=sizes))
         free = int(size * (1 << 30) * share)
         made.append(Device(name=row.name, capability=row.capability, free_bytes=free, torch=torch, assumptions=notes))
     return tuple(made)
@@ -96,13 +97,13 @@ def of_model(row: GpuModel, torch: str | None = None) -> tuple[Device, ...]:
 def _share(row: GpuModel) -> tuple[float, str]:
     kind = row.kind or ""
     if "jetson" in kind or "integrated" in kind:
-        return _SHARED_LEAVES, "85 % of them, shared with the system, are taken as free"
+        return _SHARED_LEAVES, say("85 % of them, shared with the system, are taken as free")
     if "datacenter" in kind and row.capability in _INLINE_ECC:
         return (
             _ECC_LEAVES * _DRIVER_LEAVES,
-            "92 % of them are free: error correction takes a sixteenth, the driver 1.5 %",
+            say("92 % of them are free: error correction takes a sixteenth, the driver 1.5 %"),
         )
-    return _DRIVER_LEAVES, "98.5 % of them are free, with nothing else running on it"
+    return _DRIVER_LEAVES, say("98.5 % of them are free, with nothing else running on it")
 
 
 def overhead(device: Device) -> Overhead:
@@ -113,7 +114,7 @@ def overhead(device: Device) -> Overhead:
     return _EAGER_AMPERE if newer else _EAGER_OLDER
 
 
-def need(workload: Workload, memory: Memory, device: Device, borrowed: Borrowed) -> Need:
+def need(workload: Workload, allocated: int, reserved: int, device: Device, borrowed: Borrowed) -> Need:
     """Give what the process takes of a GPU: context, libraries, the allocator's segments, and what convolutions borrow.
 
     The lower end is what cannot be avoided: when the card is full the allocator gives its unused segments back, and
@@ -124,9 +125,9 @@ def need(workload: Workload, memory: Memory, device: Device, borrowed: Borrowed)
     blas = _BLAS_HOPPER if hopper else _BLAS_BYTES
     handles = 2 if workload.mode == "training" else 1
     return Need(
-        low=fixed.low * MIB + memory.allocated_bytes + blas,
-        likely=fixed.likely * MIB + memory.reserved_bytes + handles * blas + borrowed.likely * workload.batch,
-        high=fixed.high * MIB + memory.reserved_bytes + handles * blas + _LT_BYTES + borrowed.high * workload.batch,
+        low=fixed.low * MIB + allocated + blas,
+        likely=fixed.likely * MIB + reserved + handles * blas + borrowed.likely * workload.batch,
+        high=fixed.high * MIB + reserved + handles * blas + _LT_BYTES + borrowed.high * workload.batch,
     )
 
 

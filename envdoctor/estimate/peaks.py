@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from envdoctor.model import Record
 from envdoctor.model.estimate import Peaks, Range
+from envdoctor.model.speech import say
 from envdoctor.model.version import numbers
 
 if TYPE_CHECKING:
@@ -52,9 +53,14 @@ def measured(found: Calibration, name: str | None) -> Peaks:
     """
     figures = _settled(found)
     disturbed = any(_disturbed(found, piece) for piece in ("fp32", "convolution"))
-    by = f"{found.library} on {found.threads} thread{'s' if found.threads != 1 else ''}"
+    by = say(
+        "{library} on {threads} thread{rest}",
+        library=found.library,
+        threads=found.threads,
+        rest="s" if found.threads != 1 else "",
+    )
     if disturbed:
-        by += ", while other programs used the processor: one thread's figure stands for all"
+        by += say(", while other programs used the processor: one thread's figure stands for all")
     return Peaks(
         device="cpu",
         name=name,
@@ -67,7 +73,7 @@ def measured(found: Calibration, name: str | None) -> Peaks:
         cached=_around(figures["cached"]),
         fresh=_around(figures["fresh"]),
         dispatch=_around(1 / figures["calls"]),
-        basis=f"measured with {by}",
+        basis=say("measured with {by}", by=by),
     )
 
 
@@ -126,8 +132,9 @@ def likely(cpu: Cpu, copied: float | None = None) -> Peaks:
         cached=Range(low=CACHED_BY_CORE.low * max(1.0, cores / 2), high=CACHED_BY_CORE.high * max(1.0, cores)),
         fresh=FRESH,
         dispatch=CPU_DISPATCH,
-        basis="the processor's instructions and number of cores, not a measurement: the range is wide; "
-        "`--speed` measures",
+        basis=say(
+            "the processor's instructions and number of cores, not a measurement: the range is wide; `--speed` measures"
+        ),
     )
 
 
@@ -156,7 +163,10 @@ def of_gpu(row: GpuModel) -> Peaks | None:
         cached=stream,
         fresh=None,
         dispatch=GPU_DISPATCH,
-        basis=f"its maker's figures ({row.source}) and the shares of them that were reached in published measurements",
+        basis=say(
+            "its maker's figures ({source}) and the shares of them that were reached in published measurements",
+            source=row.source,
+        ),
     )
 
 

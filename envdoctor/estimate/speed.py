@@ -9,9 +9,10 @@ import msgspec
 
 from envdoctor.estimate.host_memory import fresh_bytes
 from envdoctor.model.estimate import Outlook, Range, Speed
+from envdoctor.model.speech import say
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from envdoctor.estimate.tape import Work
     from envdoctor.estimate.walk import Walk
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     Operation = tuple[Work, int, int]
     Stage = Literal["inference", "prefill", "decode", "training"]
+    Section = Literal["pass", "step", "token"]
 
 CACHED = 8 << 20  # bytes that an operation may move and still find most of them in a processor's caches
 # Measured seconds, as shares of what is predicted for a processor that was measured: benchmarks/speed.py.
@@ -90,19 +92,34 @@ def generating(workload: Workload) -> Workload:
 def speeds(walk: Walk, peaks: Peaks) -> tuple[Speed, ...]:
     """Predict the speed of a walked workload; with a cache, of reading the prompt and of writing."""
     workload, architecture = walk.workload, walk.architecture
-    tokens = 1 if architecture.kind == "image" else workload.seq_len or architecture.default_size
-    unit: Literal["images/s", "tokens/s"] = "images/s" if architecture.kind == "image" else "tokens/s"
-    items = workload.batch * tokens
-    step = walk.work["pass"]
-    written = walk.work.get("token")
-    fresh = 0
-    if peaks.device == "cpu" and not written:
-        fresh = fresh_bytes(walk)
+    image = architecture.kind == "image"
+    tokens = 1 if image else workload.seq_len or architecture.default_size
+    fresh = fresh_bytes(walk) if peaks.device == "cpu" and "token" not in walk.work else 0
+    return predicted(workload, peaks, walk.work, fresh, tokens, "images/s" if image else "tokens/s")
+
+
+def predicted(
+    workload: Workload,
+    peaks: Peaks,
+    work: Mapping[Section, list[Operation]],
+    fresh: int,
+    parts: int,
+    unit: Literal["images/s", "tokens/s", "sequences/s"],
+    doubt: float = 1.0,
+) -> tuple[Speed, ...]:
+    """Predict from the operations of each stage; `fresh` bytes are handed out anew for each pass.
+
+    A sample is so many `parts` of the unit. `doubt` makes the range that many times wider at both ends.
+    """
+    items = workload.batch * parts
+    step = work["pass"]
+    written = work.get("token")
 
     def speed(operations: list[Operation], items: int, stage: Stage, fresh: int) -> Speed:
         slow = _Rates(peaks, workload.dtype, "low").seconds(operations, fresh)
         fast = _Rates(peaks, workload.dtype, "high").seconds(operations, fresh)
         off = CPU_OFF if peaks.device == "cpu" else Range(low=1.0, high=1.0)
+        off = Range(low=off.low / doubt, high=off.high * doubt)
         seconds = Range(low=sum(fast) * off.low, high=sum(slow) * off.high)
         return Speed(
             throughput=Range(low=items / seconds.high, high=items / seconds.low),
@@ -115,7 +132,7 @@ def speeds(walk: Walk, peaks: Peaks) -> tuple[Speed, ...]:
 
     if workload.mode == "training":
         times = workload.accumulation
-        return (speed(step * times + walk.work["step"], items * times, "training", fresh * times),)
+        return (speed(step * times + work["step"], items * times, "training", fresh * times),)
     if written:
         return speed(step, items, "prefill", fresh), speed(written, workload.batch, "decode", 0)
     return (speed(step, items, "inference", fresh),)
@@ -157,15 +174,26 @@ def verdict(speed: Speed, items: int | None = None, epochs: int = EPOCHS) -> Out
         return Outlook(
             stage=speed.stage,
             grade=grade,
-            words=f"writing is {_words(grade)}: about {alone:.3g} tokens a second, {alone / READING:.2g} times as fast "
-            "as people read",
+            words=say(
+                "writing is {words}: about {alone:.3g} tokens a second, {alone2:.2g} times as fast as people read",
+                words=_words(grade),
+                alone=alone,
+                alone2=alone / READING,
+            ),
         )
     grade = _grade(seconds, FINE_WAIT, HOPELESS_WAIT)
-    what = "reading the prompt" if speed.stage == "prefill" else "inference"
+    what = say("reading the prompt") if speed.stage == "prefill" else "inference"
     return Outlook(
         stage=speed.stage,
         grade=grade,
-        words=f"{what} is {_words(grade)}: about {duration(seconds)} a step, {middle_speed:,.3g} {speed.unit}",
+        words=say(
+            "{what} is {words}: about {duration} a step, {middle_speed:,.3g} {unit}",
+            what=what,
+            words=_words(grade),
+            duration=duration(seconds),
+            middle_speed=middle_speed,
+            unit=speed.unit,
+        ),
     )
 
 
@@ -176,8 +204,15 @@ def _training(speed: Speed, items: int, epochs: int) -> Outlook:
     return Outlook(
         stage="training",
         grade=grade,
-        words=f"training is {_words(grade)}: about {duration(seconds)} for an epoch of {items:,} {kind}, "
-        f"{duration(seconds * epochs)} for {epochs} of them",
+        words=say(
+            "training is {words}: about {duration} for an epoch of {items:,} {kind}, {duration2} for {epochs} of them",
+            words=_words(grade),
+            duration=duration(seconds),
+            items=items,
+            kind=kind,
+            duration2=duration(seconds * epochs),
+            epochs=epochs,
+        ),
     )
 
 
@@ -186,7 +221,7 @@ def _grade(cost: float, fine: float, hopeless: float) -> Literal["fine", "slow",
 
 
 def _words(grade: str) -> str:
-    return {"fine": "fine", "slow": "slow but possible", "hopeless": "hopeless"}[grade]
+    return {"fine": "fine", "slow": say("slow but possible"), "hopeless": "hopeless"}[grade]
 
 
 def duration(seconds: float) -> str:
@@ -204,4 +239,4 @@ def duration(seconds: float) -> str:
     ):
         if seconds < limit:
             return f"{seconds / size:.2g} {name}" if seconds < 100 * size else f"{seconds / size:.0f} {name}"
-    return f"{seconds / (365.25 * 86400):.0f} years"
+    return say("{seconds:.0f} years", seconds=seconds / (365.25 * 86400))

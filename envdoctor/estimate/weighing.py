@@ -25,6 +25,9 @@ class Model(Protocol):
     def memory(self, workload: Workload) -> Memory:
         """Walk a step of it."""
 
+    def least(self, workload: Workload) -> int | None:
+        """Give a lower bound of the bytes it allocates; None: there is none that costs less than to walk it."""
+
     def host(self, workload: Workload) -> Range:
         """Give the host memory that a process takes which runs it on the CPU, bytes."""
 
@@ -54,6 +57,12 @@ class Walked:
         """Walk a step of it."""
         return self.walk(workload).memory()
 
+    def least(self, workload: Workload) -> int | None:
+        """Give a lower bound of the bytes it allocates; None: there is none that costs less than to walk it."""
+        from envdoctor.estimate.walk import least
+
+        return least(workload, self.architecture)
+
     def host(self, workload: Workload) -> Range:
         """Give the host memory that a process takes which runs it on the CPU, bytes."""
         from envdoctor.estimate.host_memory import host_bytes
@@ -73,6 +82,7 @@ class Scales:
     def __init__(self, model: Model) -> None:
         self.model = model
         self._memories: dict[Workload, Memory] = {}
+        self._leasts: dict[Workload, int | None] = {}
         self._hosts: dict[Workload, Need] = {}
 
     def memory(self, workload: Workload) -> Memory:
@@ -86,7 +96,24 @@ class Scales:
         """Give what the process needs of the device."""
         if device.kind == "cpu":
             return self._host(workload)
-        return need(workload, self.memory(workload), device, self._borrowed(workload))
+        memory = self._memories.get(workload) or self.memory(_summed(workload))
+        return need(workload, memory.allocated_bytes, memory.reserved_bytes, device, self._borrowed(workload))
+
+    def too_much(self, workload: Workload, device: Device) -> int | None:
+        """Give less than `need` has for the upper end where even that is more than is free; None: it has to be asked.
+
+        It costs a fraction of what `need` does, for a model with many layers.
+        """
+        if device.kind == "cpu" or device.free_bytes is None or workload in self._memories:
+            return None
+        summed = _summed(workload)
+        if summed not in self._leasts:
+            self._leasts[summed] = self.model.least(summed)
+        least = self._leasts[summed]
+        if least is None:
+            return None
+        bytes_needed = need(workload, least, least, device, self._borrowed(workload)).high
+        return bytes_needed if bytes_needed > device.free_bytes else None
 
     def verdict(self, workload: Workload, device: Device) -> Verdict:
         """Judge whether it fits there."""
@@ -98,13 +125,17 @@ class Scales:
             return None
 
         def needs(batch: int) -> int:
-            return self.need(replace(workload, batch=batch), device).high
+            other = replace(workload, batch=batch)
+            return self.too_much(other, device) or self.need(other, device).high
 
         if device.kind == "cuda":
             # What stays whatever the batch: where that alone is too much, no other batch has to be walked.
-            stays = self.memory(workload).parts
-            if stays.weights + stays.buffers + stays.optimizer > device.free_bytes:
+            if self.too_much(replace(workload, batch=1), device) is not None:
                 return 0
+            if self.too_much(workload, device) is None:
+                stays = self.memory(workload).parts
+                if stays.weights + stays.buffers + stays.optimizer > device.free_bytes:
+                    return 0
         return largest(needs, device.free_bytes, workload.batch)
 
     def _host(self, workload: Workload) -> Need:
@@ -119,3 +150,8 @@ class Scales:
         if self.model.kind != "image":
             return Borrowed()
         return borrowed(self.model.name, workload.image_size or self.model.default_size, workload.dtype)
+
+
+def _summed(workload: Workload) -> Workload:
+    """Give what needs the same memory: however often gradients are summed, the second time they are there."""
+    return replace(workload, accumulation=2) if workload.accumulation > 2 else workload

@@ -11,6 +11,7 @@ from envdoctor.formats import requirements
 from envdoctor.formats.requirements import Sources, shown
 from envdoctor.model.redaction import without_credentials
 from envdoctor.model.snapshot import Declared
+from envdoctor.model.speech import say
 
 if TYPE_CHECKING:
     import yaml
@@ -53,17 +54,17 @@ def read(text: str, plain: Declared) -> list[Declared]:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as problem:
         mark = problem.problem_mark
-        where = f"line {mark.line + 1}: " if mark else ""
+        where = say("line {line}: ", line=mark.line + 1) if mark else ""
         raise Malformed(f"{where}{problem.problem}") from None
     except RecursionError:
-        raise Malformed("it is nested too deeply") from None
+        raise Malformed(say("it is nested too deeply")) from None
     except (yaml.YAMLError, ValueError) as problem:
         raise Malformed(str(problem).partition("\n")[0]) from None
     parts = _parts(root)
     lines = text.splitlines()
     dependencies = parts.get("dependencies")
     if not isinstance(dependencies, yaml.SequenceNode):
-        raise Malformed("it has no list of `dependencies`")
+        raise Malformed(say("it has no list of `dependencies`"))
     return [*_channels(parts.get("channels"), plain, lines), *_packages(dependencies, plain, lines)]
 
 

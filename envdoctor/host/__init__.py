@@ -30,12 +30,13 @@ class Space(Record):
 
 
 class Node(Record):
-    """A file's permission bits, its group's number, its size, and whether this process may read and write it."""
+    """A file's permission bits, its group's number, size and age, and whether this process may use it."""
 
     mode: int
     gid: int
     refused: str | None = None  # name of the error that opening it gives: EACCES, EPERM
     size: int | None = None  # bytes
+    changed: float | None = None  # when its content was written last, in seconds since 1970
 
 
 class Resources(Record):
@@ -161,6 +162,9 @@ class Host(Protocol):
 
     def elf(self, path: str) -> ElfFacts:
         """Read a shared library's dynamic section and GPU architectures. Raises ValueError: not ELF."""
+
+    def unresolved(self, path: str, libraries: tuple[str, ...]) -> tuple[str, ...]:
+        """Give torch's symbols that a library needs and none of the others defines. Raises ValueError: not ELF."""
 
 
 def text(host: Host, path: str, limit: int = 1 << 20) -> str | None:

@@ -32,7 +32,7 @@ _CONTAINERS_READ = 64
 _ENTRIES_READ = 256  # of one container; NVIDIA's compiler knows a tenth of that many architectures
 
 
-class _Section:
+class Section:
     """A row of the section table."""
 
     __slots__ = ("kind", "link", "name", "offset", "size")
@@ -65,37 +65,38 @@ def inspect(path: str) -> ElfFacts:
 
 
 def _facts(view: mmap.mmap) -> ElfFacts:
-    if view[:6] != b"\x7fELF\x02\x01":
-        raise ValueError("is not a 64-bit little-endian ELF file")
-    sections = _sections(view)
-    tags = _tags(view, sections)
+    headers = sections(view)
+    tags = _tags(view, headers)
     return ElfFacts(
         soname=next(iter(tags.get(_SONAME, ())), None),
         needed=tuple(tags.get(_NEEDED, ())),
         rpath=next(iter(tags.get(_RPATH, ())), None),
         runpath=next(iter(tags.get(_RUNPATH, ())), None),
-        gpu_archs=_gpu_archs(view, sections),
-        glibcxx_needed=_newest(_versions(view, sections, _NEEDS, _NEEDED_ENTRY, _NEEDED_NAME)),
-        glibcxx_defined=_newest(_versions(view, sections, _DEFINES, _DEFINED_ENTRY, _DEFINED_NAME)),
+        gpu_archs=_gpu_archs(view, headers),
+        glibcxx_needed=_newest(_versions(view, headers, _NEEDS, _NEEDED_ENTRY, _NEEDED_NAME)),
+        glibcxx_defined=_newest(_versions(view, headers, _DEFINES, _DEFINED_ENTRY, _DEFINED_NAME)),
     )
 
 
-def _sections(view: mmap.mmap) -> list[tuple[bytes, _Section]]:
+def sections(view: mmap.mmap) -> list[tuple[bytes, Section]]:
+    """Give the section table with its names. Raises ValueError, struct.error, IndexError: it is no ELF, or damaged."""
+    if view[:6] != b"\x7fELF\x02\x01":
+        raise ValueError("is not a 64-bit little-endian ELF file")
     (table,) = struct.unpack_from("<Q", view, 0x28)
     width, count, names_at = struct.unpack_from("<HHH", view, 0x3A)
     if not table:
         raise ValueError("has no section table")
-    first = _Section(struct.unpack_from("<IIQQQQIIQQ", view, table))
+    first = Section(struct.unpack_from("<IIQQQQIIQQ", view, table))
     count = count or first.size  # more than 65279 sections are counted in the first, empty one
     names_at = first.link if names_at == 0xFFFF else names_at
     if width < 64 or table + width * count > len(view):
         raise ValueError("has a damaged section table")
-    rows = [_Section(struct.unpack_from("<IIQQQQIIQQ", view, table + number * width)) for number in range(count)]
+    rows = [Section(struct.unpack_from("<IIQQQQIIQQ", view, table + number * width)) for number in range(count)]
     names = rows[names_at].offset
-    return [(_text(view, names + row.name), row) for row in rows]
+    return [(text(view, names + row.name), row) for row in rows]
 
 
-def _tags(view: mmap.mmap, sections: list[tuple[bytes, _Section]]) -> dict[int, list[str]]:
+def _tags(view: mmap.mmap, sections: list[tuple[bytes, Section]]) -> dict[int, list[str]]:
     """Give the texts of the dynamic section by their tag."""
     found: dict[int, list[str]] = {}
     for _, section in sections:
@@ -107,13 +108,13 @@ def _tags(view: mmap.mmap, sections: list[tuple[bytes, _Section]]) -> dict[int, 
             if tag == 0:
                 break
             if tag in (_NEEDED, _SONAME, _RPATH, _RUNPATH):
-                found.setdefault(tag, []).append(_text(view, texts + value).decode("utf-8", "replace"))
+                found.setdefault(tag, []).append(text(view, texts + value).decode("utf-8", "replace"))
     return found
 
 
 def _versions(
     view: mmap.mmap,
-    sections: list[tuple[bytes, _Section]],
+    sections: list[tuple[bytes, Section]],
     kind: int,
     entry: tuple[int, int, int],
     name: tuple[int, int, int],
@@ -133,7 +134,7 @@ def _versions(
                 left -= 1
                 (start,) = struct.unpack_from("<I", view, word + name[1])
                 (further,) = struct.unpack_from("<I", view, word + name[2])
-                yield _text(view, texts + start)
+                yield text(view, texts + start)
                 word += further
             at += step
 
@@ -145,14 +146,15 @@ def _newest(versions: Iterator[bytes]) -> str | None:
     return max(known, key=lambda each: tuple(int(part or 0) for part in each.split(".")), default=None)
 
 
-def _text(view: mmap.mmap, start: int) -> bytes:
+def text(view: mmap.mmap, start: int) -> bytes:
+    """Give a name of a table of texts, without the zero that ends it."""
     if start >= len(view):
         raise IndexError(start)
     end = view.find(b"\0", start, start + 4096)
     return view[start : end if end >= 0 else start + 4096]
 
 
-def _gpu_archs(view: mmap.mmap, sections: list[tuple[bytes, _Section]]) -> tuple[str, ...] | None:
+def _gpu_archs(view: mmap.mmap, sections: list[tuple[bytes, Section]]) -> tuple[str, ...] | None:
     """Name the architectures that the library's kernels are generally built for; None: it has no GPU section.
 
     A few special kernels carry additional ones (sm_89, sm_103 in torch 2.14), which say nothing of the rest: what
@@ -172,7 +174,7 @@ def _gpu_archs(view: mmap.mmap, sections: list[tuple[bytes, _Section]]) -> tuple
     return tuple(f"{_GPU_KINDS[kind]}_{number}" for number, kind in ordered)
 
 
-def _containers(view: mmap.mmap, section: _Section) -> Iterator[set[tuple[int, int]]]:
+def _containers(view: mmap.mmap, section: Section) -> Iterator[set[tuple[int, int]]]:
     """Give each container's kinds and architectures."""
     at, end = section.offset, min(section.offset + section.size, len(view))
     magic = _GPU_MAGIC.to_bytes(4, "little")

@@ -10,6 +10,7 @@ import msgspec
 
 from envdoctor import errors
 from envdoctor.host import Host
+from envdoctor.model.speech import message, say
 
 if TYPE_CHECKING:
     import docker
@@ -22,23 +23,26 @@ TIMEOUT = 60.0  # an engine that begins with the first question needs seconds
 _REFUSALS = (
     (
         r"permission denied",
-        "you may not talk to the Docker engine at {address}",
-        'sudo usermod -aG docker "$USER", then log in again (that group is as powerful as root); or start it rootless',
+        message("you may not talk to the Docker engine at {address}"),
+        message(
+            'sudo usermod -aG docker "$USER", then log in again (that group is as powerful as root); '
+            "or start it rootless"
+        ),
     ),
     (
         r"cannot connect|connection refused|no such file|is the docker daemon running|connection aborted",
-        "no Docker engine answers at {address}",
-        f"start it: sudo systemctl start docker, or Docker Desktop; to install it: {INSTALL}",
+        message("no Docker engine answers at {address}"),
+        message("start it: sudo systemctl start docker, or Docker Desktop; to install it: {install}"),
     ),
     (
         r"could not select device driver|nvidia-container|libnvidia-container|unresolvable CDI",
-        "the Docker engine cannot hand the GPU to a container",
-        f"install and configure the NVIDIA Container Toolkit ({TOOLKIT}), or use --device cpu",
+        message("the Docker engine cannot hand the GPU to a container"),
+        message("install and configure the NVIDIA Container Toolkit ({toolkit}), or use --device cpu"),
     ),
     (
         r"no space left on device",
-        "the disk of the Docker engine is full",
-        "docker system df shows what takes it, docker system prune removes what no container uses",
+        message("the disk of the Docker engine is full"),
+        message("docker system df shows what takes it, docker system prune removes what no container uses"),
     ),
 )
 
@@ -59,9 +63,11 @@ def refusal(said: str, address: str | None = None) -> errors.EnvdoctorError | No
     >>> str(refusal("dial unix /run/docker.sock: connect: permission denied", "unix:///run/docker.sock"))
     'you may not talk to the Docker engine at unix:///run/docker.sock'
     """
-    for words, message, hint in _REFUSALS:
+    for words, what, hint in _REFUSALS:
         if re.search(words, said, re.IGNORECASE):
-            return errors.MissingPart(message.format(address=address or _address(said)), hint)
+            return errors.MissingPart(
+                say(what, address=address or _address(said)), say(hint, install=INSTALL, toolkit=TOOLKIT)
+            )
     return None
 
 
@@ -79,12 +85,12 @@ def info(host: Host) -> EngineInfo:
     try:
         answer = host.run(("docker", "info", "--format", "{{json .}}"), timeout=TIMEOUT)
     except (FileNotFoundError, PermissionError) as problem:
-        raise errors.MissingPart("Docker's client, the program docker, is not here", f"install it: {INSTALL}") from (
-            problem
-        )
+        raise errors.MissingPart(
+            say("Docker's client, the program docker, is not here"), say("install it: {install}", install=INSTALL)
+        ) from (problem)
     except TimeoutError as problem:
         raise errors.MissingPart(
-            "the Docker engine gives no answer", "restart it: sudo systemctl restart docker"
+            say("the Docker engine gives no answer"), say("restart it: sudo systemctl restart docker")
         ) from (problem)
     try:
         found = msgspec.json.decode(answer.stdout, type=EngineInfo)
@@ -92,7 +98,9 @@ def info(host: Host) -> EngineInfo:
         found = EngineInfo()
     if answer.returncode or found.server_errors or not found.server_version:
         said = " ".join([*(found.server_errors or ()), answer.stderr.strip()])
-        raise refusal(said) or errors.MissingPart(f"the Docker engine gives no answer: {said[:200]}", INSTALL)
+        raise refusal(said) or errors.MissingPart(
+            say("the Docker engine gives no answer: {said}", said=said[:200]), INSTALL
+        )
     return found
 
 
@@ -106,7 +114,7 @@ def client() -> docker.DockerClient:
         import docker
     except ImportError as problem:
         raise errors.MissingPart(
-            "running workloads in an image needs Docker's SDK for Python", "pip install 'envdoctor[docker]'"
+            say("running workloads in an image needs Docker's SDK for Python"), say("pip install 'envdoctor[docker]'")
         ) from problem
     address = os.environ.get("DOCKER_HOST") or _context_host()
     try:
@@ -118,7 +126,9 @@ def client() -> docker.DockerClient:
     except (docker.errors.DockerException, OSError) as problem:
         raise (
             refusal(str(problem), address)
-            or errors.MissingPart(f"the Docker engine gives no answer: {str(problem)[:200]}", INSTALL)
+            or errors.MissingPart(
+                say("the Docker engine gives no answer: {problem}", problem=str(problem)[:200]), INSTALL
+            )
         ) from problem
     return opened
 

@@ -103,7 +103,7 @@ class LocalHost:
             except OSError as problem:
                 refused = errno.errorcode.get(problem.errno or 0, "EIO")
         size = seen.st_size if stat.S_ISREG(seen.st_mode) else None
-        return Node(mode=stat.S_IMODE(seen.st_mode), gid=seen.st_gid, refused=refused, size=size)
+        return Node(mode=stat.S_IMODE(seen.st_mode), gid=seen.st_gid, refused=refused, size=size, changed=seen.st_mtime)
 
     def affinity(self) -> int | None:
         """Count the processors this process may run on; None: the system does not say."""
@@ -174,6 +174,10 @@ class LocalHost:
 
         if self.root:
             raise FileNotFoundError("libnvidia-ml.so.1 of a mounted machine is not loaded")
+        if os.name == "nt":
+            from envdoctor.host import nvml_windows
+
+            return nvml_windows.ask(self.environ, timeout)
         return nvml.ask(self.environ, timeout)
 
     def elf(self, path: str) -> ElfFacts:
@@ -181,6 +185,12 @@ class LocalHost:
         from envdoctor.host import elf
 
         return elf.inspect(self._at(path))
+
+    def unresolved(self, path: str, libraries: tuple[str, ...]) -> tuple[str, ...]:
+        """Give torch's symbols that a library needs and none of the others defines. Raises ValueError: not ELF."""
+        from envdoctor.host import symbols  # only where an extension is installed
+
+        return symbols.unresolved(self._at(path), tuple(self._at(each) for each in libraries))
 
 
 def _below(root: str, path: str) -> str:

@@ -14,6 +14,7 @@ import msgspec
 
 from envdoctor.host import NvmlAnswer, NvmlGpu, loader
 from envdoctor.host.local import LocalHost
+from envdoctor.model.speech import say
 
 SONAME = "libnvidia-ml.so.1"
 
@@ -50,12 +51,25 @@ def ask(environ: Mapping[str, str], timeout: float) -> NvmlAnswer:
     """
     library = loader.find(LocalHost(environ=environ), SONAME, also=loader.DRIVER_FOLDERS)
     if library is None:
-        raise FileNotFoundError(2, "the loader finds no such library", SONAME)
-    output, late, status = _run(command(library), environ, timeout)
+        raise FileNotFoundError(2, say("the loader finds no such library"), SONAME)
+    return answer_of(library, _run(command(library), environ, timeout), timeout)
+
+
+def answer_of(library: str, ran: tuple[bytes, bool, int | None], timeout: float) -> NvmlAnswer:
+    """Give what the lines of the process say: its output, whether it was late, and its exit status.
+
+    Raises:
+        TimeoutError, ChildProcessError: as `ask`.
+    """
+    output, late, status = ran
     answer = _read(output, library)
-    stopped = f"no answer within {timeout:g} s" if late else _ending(status)
+    stopped = say("no answer within {timeout:g} s", timeout=timeout) if late else _ending(status)
     if answer is None:
-        raise TimeoutError(f"{SONAME} gave {stopped}") if late else ChildProcessError(stopped)
+        raise (
+            TimeoutError(say("{soname} gave {stopped}", soname=SONAME, stopped=stopped))
+            if late
+            else ChildProcessError(stopped)
+        )
     if answer.incomplete:
         answer = msgspec.structs.replace(answer, incomplete=stopped, crashed=not late)
     return answer
@@ -83,7 +97,9 @@ def _run(argv: list[str], environ: Mapping[str, str], timeout: float) -> tuple[b
             start_new_session=True,
         )
     except OSError as problem:  # a FileNotFoundError would say that there is no library
-        raise ChildProcessError(f"no process could be started to ask libnvidia-ml: {problem.strerror}") from problem
+        raise ChildProcessError(
+            say("no process could be started to ask libnvidia-ml: {strerror}", strerror=problem.strerror)
+        ) from problem
     assert process.stdout is not None
     parts: list[bytes] = []
     with process.stdout as pipe, selectors.DefaultSelector() as waiting:
@@ -136,14 +152,14 @@ def _read(output: bytes, library: str) -> NvmlAnswer | None:
         count=count,
         gpus=tuple(gpus),
         missing=missing or (),
-        incomplete="it stopped early" if missing is None else None,
+        incomplete=say("it stopped early") if missing is None else None,
     )
 
 
 def _ending(status: int | None) -> str:
     if status is not None and status < 0:
         try:
-            return f"libnvidia-ml ended the process with {signal.Signals(-status).name}"
+            return say("libnvidia-ml ended the process with {name}", name=signal.Signals(-status).name)
         except ValueError:  # a real-time signal has no name
-            return f"libnvidia-ml ended the process with signal {-status}"
-    return f"the process that asks libnvidia-ml ended with status {status}"
+            return say("libnvidia-ml ended the process with signal {status}", status=-status)
+    return say("the process that asks libnvidia-ml ended with status {status}", status=status)

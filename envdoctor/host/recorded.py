@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from envdoctor.host import Completed, ElfFacts, Node, NvmlAnswer, PathKind, Resources, Space
 from envdoctor.model import Record
+from envdoctor.model.speech import say
 
 
 class Recording(Record):
@@ -49,6 +50,7 @@ class Recording(Record):
     nvml: NvmlAnswer | None = None
     nvml_error: str | None = None  # "timeout", or how the process that asked died
     elfs: dict[str, ElfFacts] = {}
+    unresolved: dict[str, tuple[str, ...]] = {}
 
 
 class RecordedHost:
@@ -188,18 +190,18 @@ class RecordedHost:
         command = " ".join(argv)
         error = self.recording.command_errors.get(command)
         if error == "timeout":
-            raise TimeoutError(f"{argv[0]} gave no answer in {timeout:g} s")
+            raise TimeoutError(say("{argv} gave no answer in {timeout:g} s", argv=argv[0], timeout=timeout))
         if error is not None:
             raise _error(error, argv[0])
         answer = self.recording.commands.get(command)
         if answer is None:
-            raise FileNotFoundError(errno.ENOENT, "not recorded", argv[0])
+            raise FileNotFoundError(errno.ENOENT, say("not recorded"), argv[0])
         return answer
 
     def nvml(self, timeout: float) -> NvmlAnswer:
         """Answer as NVML did."""
         if self.recording.nvml_error == "timeout":
-            raise TimeoutError(f"NVML gave no answer in {timeout:g} s")
+            raise TimeoutError(say("NVML gave no answer in {timeout:g} s", timeout=timeout))
         if self.recording.nvml_error:
             raise ChildProcessError(self.recording.nvml_error)
         if self.recording.nvml is None:
@@ -213,6 +215,14 @@ class RecordedHost:
             return self.recording.elfs[path]
         if path in self.recording.files or path in self.recording.binaries:
             raise ValueError(f"{path} is not an ELF file")
+        raise _error("missing", path)
+
+    def unresolved(self, path: str, libraries: tuple[str, ...]) -> tuple[str, ...]:
+        """Give the recorded symbols that a shared library lacks."""
+        del libraries
+        path = self._check(path)
+        if path in self.recording.unresolved:
+            return self.recording.unresolved[path]
         raise _error("missing", path)
 
 

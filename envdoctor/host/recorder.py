@@ -40,6 +40,7 @@ class Recorder:
         self._commands: dict[tuple[str, ...], Completed] = {}
         self._command_errors: dict[tuple[str, ...], str] = {}
         self._elfs: dict[str, ElfFacts] = {}
+        self._unresolved: dict[str, tuple[str, ...]] = {}
         self._affinity: int | None = None
         self._libc: tuple[str, str] | None = None
         self._resources: Resources | None = None
@@ -167,6 +168,12 @@ class Recorder:
             raise
         return self._elfs[real]
 
+    def unresolved(self, path: str, libraries: tuple[str, ...]) -> tuple[str, ...]:
+        """Give torch's symbols that a shared library needs and none of the others defines."""
+        real = self._real(path)
+        self._unresolved[real] = self._note(real, lambda: self.host.unresolved(path, libraries))
+        return self._unresolved[real]
+
     def recording(self) -> Recording:
         """Give what was answered until now, without what names the person and the machine."""
         redactor = redactor_of(self.host)
@@ -199,6 +206,7 @@ class Recorder:
             nvml=self._nvml,
             nvml_error=self._nvml_error,
             elfs=self._elfs.copy(),
+            unresolved=self._unresolved.copy(),
         )
         return _without_identity(recording, redactor)
 
@@ -306,6 +314,7 @@ def _sound(recording: Recording, path: str) -> Recording:
         *recording.spaces,
         *recording.nodes,
         *recording.elfs,
+        *recording.unresolved,
         *named,
     ):
         if not each.startswith("/") and each[1:2] != ":":  # or with the letter of a drive
@@ -335,7 +344,7 @@ def _without_identity(recording: Recording, redactor: Redactor) -> Recording:
     """Redact every text, and every path that is a key."""
     redactor.learn(recording)
     fields = {name: getattr(recording, name) for name in recording.__struct_fields__}
-    for name in ("files", "binaries", "links", "listings", "errors", "spaces", "nodes", "elfs"):
+    for name in ("files", "binaries", "links", "listings", "errors", "spaces", "nodes", "elfs", "unresolved"):
         fields[name] = {redactor.text(path): value for path, value in fields[name].items()}
     environ = redactor.environ(recording.environ)
     return msgspec.structs.replace(redactor.redact(Recording(**fields)), environ=environ)

@@ -7,6 +7,7 @@ import os
 import stat
 
 from envdoctor.errors import Unreadable
+from envdoctor.model.speech import say
 from envdoctor.model.stack import GENERATED, Artifact
 
 
@@ -31,8 +32,8 @@ def write(artifacts: tuple[Artifact, ...], folder: str, *, force: bool = False) 
     foreign = [place for _, place in places if not _replaceable(place, folder, force)]
     if foreign:
         raise Unreadable(
-            f"not written by envdoctor and therefore kept: {', '.join(foreign)}",
-            "choose another folder with -o, or replace them with --force; nothing was written",
+            say("not written by envdoctor and therefore kept: {foreign}", foreign=", ".join(foreign)),
+            say("choose another folder with -o, or replace them with --force; nothing was written"),
         )
     made: list[str] = []
     temporary: list[tuple[str, str]] = []
@@ -48,7 +49,10 @@ def write(artifacts: tuple[Artifact, ...], folder: str, *, force: bool = False) 
             os.replace(beside, place)
         made.clear()
     except OSError as problem:
-        raise Unreadable(f"cannot write to {folder}: {problem.strerror or problem}", _advice(problem)) from problem
+        raise Unreadable(
+            say("cannot write to {folder}: {strerror}", folder=folder, strerror=problem.strerror or problem),
+            _advice(problem),
+        ) from problem
     finally:
         # Also after Ctrl-C. What has taken its place is no longer there to remove.
         for beside, _ in temporary:
@@ -83,16 +87,22 @@ def _replaceable(place: str, folder: str, force: bool) -> bool:
     inside = os.path.realpath(folder)
     if os.path.commonpath([inside, os.path.realpath(parent)]) != inside:
         raise Unreadable(
-            f"{parent} is a link that leads out of {folder}", "remove it, or choose another folder with -o"
+            say("{parent} is a link that leads out of {folder}", parent=parent, folder=folder),
+            say("remove it, or choose another folder with -o"),
         )
     try:
         mode = os.lstat(place).st_mode
     except FileNotFoundError:
         return True
     except OSError as problem:
-        raise Unreadable(f"cannot write to {folder}: {problem.strerror or problem}", _advice(problem)) from problem
+        raise Unreadable(
+            say("cannot write to {folder}: {strerror}", folder=folder, strerror=problem.strerror or problem),
+            _advice(problem),
+        ) from problem
     if stat.S_ISDIR(mode):
-        raise Unreadable(f"{place} is a folder, where a file is to be written", "choose another folder with -o")
+        raise Unreadable(
+            say("{place} is a folder, where a file is to be written", place=place), say("choose another folder with -o")
+        )
     return force or (stat.S_ISREG(mode) and _generated(place))
 
 
@@ -138,5 +148,5 @@ def _advice(problem: OSError) -> str:
     import errno
 
     if problem.errno in (errno.ENOSPC, errno.EDQUOT):
-        return "free some space, or choose a folder on another disk with -o; nothing was changed"
-    return "choose another folder with -o"
+        return say("free some space, or choose a folder on another disk with -o; nothing was changed")
+    return say("choose another folder with -o")

@@ -48,6 +48,7 @@ CATALOGUE = {
     "forward_compatibility": Entry("forward_compatibility", ("topic",), ("works", "fails")),
     "framework_images": Entry("framework_images", ("tag",), ("framework", "version", "cuda", "flavour")),
     "gpus": Entry("gpus", ("vendor", "name"), ("capability", "target", "memory_gib", "kind")),
+    "image_digests": Entry("image_digests", ("tag",), ("digest",)),
     "jax": Entry("jax_releases", ("version",), ("released", "requires_python", "numpy", "extras")),
     "mirrors": Entry("mirrors", ("mirror", "kind"), ("url",)),
     "onnxruntime_cuda": Entry("onnxruntime_cuda", ("first",), ("last", "cuda", "cudnn_linux", "cudnn_windows")),

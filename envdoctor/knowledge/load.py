@@ -81,6 +81,13 @@ class Knowledge:
         return self._rows("cuda_images", tables.CudaImage)
 
     @cached_property
+    def image_digests(self) -> tuple[toolkits.ImageDigest, ...]:
+        """Digests of images, newest CUDA first."""
+        from envdoctor.knowledge.tables.toolkits import ImageDigest
+
+        return self._rows("image_digests", ImageDigest)
+
+    @cached_property
     def ubuntu_releases(self) -> tuple[tables.Ubuntu, ...]:
         """Ubuntu releases, oldest first."""
         return self._rows("ubuntu", tables.Ubuntu)

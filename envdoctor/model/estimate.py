@@ -78,6 +78,7 @@ class Change(Record):
     workload: Workload
     device_bytes: int  # the upper end
     saved_bytes: int
+    at_least: bool = False  # even the least that it allocates is too much: it needs `device_bytes` or more, saves less
 
 
 class Peaks(Record):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from envdoctor.model import Record
-from envdoctor.model.snapshot import Evidence
+from envdoctor.model.snapshot import Declared, Evidence, Snapshot
 
 Severity = Literal["error", "warning", "note"]
 Certainty = Literal["certain", "likely", "hint"]
@@ -37,6 +37,38 @@ class Finding(Record):
     fixes: tuple[Fix, ...]
     sources: tuple[str, ...]
     supersedes: tuple[str, ...] = ()  # ids of findings that this one explains, and that are therefore not shown
+    needs: str | None = None  # what would have to be so, in a few words, where the title does not say it
+
+
+def proof(finding: Finding, machine: Snapshot | None = None) -> tuple[str, ...]:
+    """Give the command that shows whether a finding is still there, as an argv.
+
+    What a program said is proved by running it again (PROGRAM is the person's), a line of a file by judging the file,
+    and everything else by asking that rule alone.
+    """
+    places = [each.fact for each in finding.evidence]
+    if any(each.startswith("problems[") for each in places):
+        return ("envdoctor", "run", "--", "PROGRAM")
+    asked: tuple[str, ...] = ("envdoctor", "diagnose", "--only", finding.id)
+    if machine is None:
+        return asked
+    if machine.python is not None and machine.python.selected_by == "--python":
+        asked = (*asked, "--python", machine.python.executable)
+    for line in declared_lines(finding, machine):
+        return (*asked, _option_for(line.file), line.file)
+    return asked
+
+
+def declared_lines(finding: Finding, machine: Snapshot) -> tuple[Declared, ...]:
+    """Give the lines of a person's files that a finding rests on."""
+    named = {each.fact.partition(".")[0] for each in finding.evidence}
+    return tuple(line for index, line in enumerate(machine.declared) if f"declared[{index}]" in named)
+
+
+def _option_for(file: str) -> str:
+    if file.endswith((".yml", ".yaml")):
+        return "--environment"
+    return "--requirements" if file.endswith((".txt", ".toml", ".in")) else "--dockerfile"
 
 
 class NotChecked(Record):

@@ -222,6 +222,7 @@ class Gpu(Record):
     health: GpuHealth | None = None
     numa_node: int | None = None  # None: the firmware does not say, or there is one node only
     mig_uuids: tuple[str, ...] | None = None  # of its MIG instances
+    missing_runtime: tuple[str, ...] | None = None  # libraries of Intel's Level Zero that the loader does not find
 
 
 class Driver(Record):
@@ -319,6 +320,8 @@ class Extension(Record):
     glibcxx: str | None = None  # newest version of the C++ library that it asks for, "3.4.30"
     libstdcxx: str | None = None  # the libstdc++.so.6 that it would be loaded with
     libstdcxx_version: str | None = None  # newest version that this one provides
+    library: str | None = None  # its file that was looked up in torch's libraries
+    lacks: tuple[str, ...] | None = None  # libraries and symbols that it asks of torch in vain; None: not looked
 
 
 class PythonEnv(Record):
@@ -381,6 +384,7 @@ class Docker(Record):
     toolkit: bool = False  # nvidia-ctk or nvidia-container-cli is installed
     runtimes: tuple[str, ...] | None = None  # of daemon.json; None: there is no such file
     fault: str | None = None  # why daemon.json cannot be read as JSON
+    restart_due: bool | None = None  # daemon.json was written after dockerd started; None: not known
     cdi_feature: bool | None = None
     cdi: tuple[Cdi, ...] = ()
 

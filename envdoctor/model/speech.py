@@ -21,6 +21,11 @@ def speak(catalogue: NullTranslations | None) -> None:
     _catalogue = catalogue
 
 
+def language() -> str:
+    """Name the language that is spoken, as its catalogue does: zh_CN; the code's own is en."""
+    return _catalogue.info().get("language", "en") if _catalogue else "en"
+
+
 def say(message: str, /, **values: object) -> str:
     """Say a message in the language that was chosen, with the values in its places.
 

@@ -94,6 +94,12 @@ class Stack(Record):
     uv_command: tuple[str, ...] = ()  # the same set by uv, into the environment at hand
     uv_index: UvIndex | None = None  # None: all of it is on the person's own index
     find_links: str | None = None  # a page of links to the framework's files, in place of index_url
+    base_digest: str | None = None  # sha256:… of base_image, where it is known
+
+    @property
+    def base(self) -> str:
+        """The base image as a Dockerfile names it: with its digest where that is known."""
+        return f"{self.base_image}@{self.base_digest}" if self.base_digest else self.base_image
 
     @property
     def distribution(self) -> str:

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-from envdoctor.host import Host, names, text
+from envdoctor.host import Host, loader, names, text
 from envdoctor.model.snapshot import Gpu, Snapshot
 from envdoctor.probes import Place, Probe, device_files, pci
 
 _KFD = "/dev/kfd"
 _TOPOLOGY = "/sys/class/kfd/kfd/topology/nodes"
+# What Intel's compute runtime is reached by: its loader, and the half that knows the GPU.
+_LEVEL_ZERO = ("libze_loader.so.1", "libze_intel_gpu.so.1")
 _INTEL_INTEGRATED = "0000:00:02.0"  # where Intel's processors have had their graphics since 2004
 
 
 def _read(host: Host, place: Place | None) -> Snapshot:
-    del place
     system, _, machine = host.uname()
     if system == "Darwin":
         return Snapshot(gpus=_apple(host) if machine == "arm64" else (), origins={"gpus": "sysctl"})
-    gpus = (*_amd(host), *_intel(host))
+    gpus = (*_amd(host), *_intel(host, place))
     wanted = [f"/dev/dri/{name}" for name in names(host, "/dev/dri") if name.startswith("renderD")]
     wanted += [f"/dev/infiniband/{name}" for name in names(host, "/dev/infiniband") if name.startswith("uverbs")]
     if host.kind(_KFD) is not None:
         wanted.insert(0, _KFD)
     files = device_files.describe(host, wanted) if wanted else ()
-    return Snapshot(gpus=gpus, devices=files, origins={"gpus": pci.BUS, "gpus.target": _TOPOLOGY, "devices": "/dev"})
+    return Snapshot(gpus=gpus, devices=files, origins=_ORIGINS)
 
 
 def _amd(host: Host) -> tuple[Gpu, ...]:
@@ -81,7 +82,11 @@ def _bus_id(node: dict[str, int]) -> str:
     return f"{node.get('domain', 0):04x}:{location >> 8 & 0xFF:02x}:{location >> 3 & 0x1F:02x}.{location & 7}"
 
 
-def _intel(host: Host) -> tuple[Gpu, ...]:
+def _intel(host: Host, place: Place | None) -> tuple[Gpu, ...]:
+    cards = pci.devices(host, pci.INTEL)
+    # An environment may bring the loader library itself (conda does).
+    own = (f"{place.prefix}/lib",) if place else ()
+    missing = tuple(name for name in _LEVEL_ZERO if cards and loader.find(host, name, also=own) is None)
     return tuple(
         Gpu(
             vendor="intel",
@@ -91,8 +96,9 @@ def _intel(host: Host) -> tuple[Gpu, ...]:
             power_state=card.power_state,
             lost=card.gone,
             integrated=card.bus_id == _INTEL_INTEGRATED,
+            missing_runtime=missing,
         )
-        for card in pci.devices(host, pci.INTEL)
+        for card in cards
     )
 
 
@@ -109,5 +115,12 @@ def _number(host: Host, path: str) -> int | None:
     digits = text(host, path, 64) or ""
     return int(digits) if digits.isdigit() else None
 
+
+_ORIGINS = {
+    "gpus": pci.BUS,
+    "gpus.target": _TOPOLOGY,
+    "gpus.missing_runtime": "loader search for libze_loader.so.1 and libze_intel_gpu.so.1",
+    "devices": "/dev",
+}
 
 PROBE = Probe("accelerators", ("gpus", "devices"), _read)

@@ -89,6 +89,40 @@ def memory_limit(host: Host) -> Granted | None:
     return _tightest(found)
 
 
+# What a group holds for files can be taken from it at any time; by version: the group's use, and lines of memory.stat.
+_HELD = {
+    "": ("memory.current", ("inactive_file", "active_file", "slab_reclaimable")),
+    "memory": ("memory.usage_in_bytes", ("total_inactive_file", "total_active_file")),
+}
+_LIMITS = {"": ("memory.max", "memory.high"), "memory": ("memory.limit_in_bytes",)}
+
+
+def memory_left(host: Host) -> Granted | None:
+    """Give how much more the group of this process may take, in bytes; None: there is no limit.
+
+    Whatever others of a group hold counts against its limit, and so does what any group below it holds. Where a group
+    does not say what it holds, its whole limit is left.
+
+    Raises:
+        ValueError: a file holds no number.
+    """
+    found: list[tuple[float | None, str]] = []
+    for controller, names in _LIMITS.items():
+        for folder in _folders(host, controller):
+            for limit, path in (_bytes(host, f"{folder}/{name}") for name in names):
+                found.append((None if limit is None else max(0, limit - _held(host, folder, controller)), path))
+    return _tightest(found)
+
+
+def _held(host: Host, folder: str, controller: str) -> int:
+    """Give what a group holds and cannot give back."""
+    use, names = _HELD[controller]
+    held = _bytes(host, f"{folder}/{use}")[0] or 0
+    lines = (read_text(host, f"{folder}/memory.stat", 1 << 16) or "").splitlines()
+    counts = dict(line.split(" ", 1) for line in lines if " " in line)
+    return max(0, held - sum(int(counts.get(name, "0")) for name in names))
+
+
 def cpu_quota(host: Host) -> Granted | None:
     """Give the smallest share, in processors' worth of time; None: there is no limit.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from envdoctor.host import Host, names
 from envdoctor.host import text as read_text
 from envdoctor.model.snapshot import Cpu, Snapshot
+from envdoctor.model.speech import say
 from envdoctor.probes import Place, Probe, cgroup
 from envdoctor.probes.partial import Gaps
 from envdoctor.probes.virtual import CPUINFO, FIRST_PROCESSOR, first, words
@@ -53,9 +54,9 @@ def read(host: Host, place: Place | None) -> Snapshot:
     share = gaps.ask("cpu.quota", lambda: cgroup.cpu_quota(host))
     logical, source = _logical(host)
     if content is None and host.uname()[2].lower() in _X86:
-        gaps.note("cpu.features", "unsupported", f"there is no {CPUINFO}")
+        gaps.note("cpu.features", "unsupported", say("there is no {cpuinfo}", cpuinfo=CPUINFO))
     if logical is None:
-        gaps.note("cpu.logical", "unsupported", f"there is no {CPUINFO}")
+        gaps.note("cpu.logical", "unsupported", say("there is no {cpuinfo}", cpuinfo=CPUINFO))
     cpu = parse(content or "")
     return Snapshot(
         cpu=Cpu(

@@ -14,6 +14,7 @@ from envdoctor.probes.partial import Gaps
 
 DAEMON = "/etc/docker/daemon.json"
 _SOCKETS = ("/run/docker.sock", "/var/run/docker.sock")
+_PROCESS = ("/run/docker.pid", "/var/run/docker.pid")  # dockerd writes it when it starts
 _TOOLKIT = ("nvidia-ctk", "nvidia-container-cli", "nvidia-container-runtime")
 _CDI = ("/etc/cdi", "/var/run/cdi", "/run/cdi")
 _DESKTOP = "/mnt/wsl/docker-desktop"
@@ -39,6 +40,7 @@ def read(host: Host, place: Place | None) -> Snapshot:
             toolkit=next(commands.found(host, *_TOOLKIT), None) is not None,
             runtimes=runtimes,
             fault=fault,
+            restart_due=None if content is None else gaps.ask("docker.restart_due", lambda: _restart_due(host)),
             cdi_feature=cdi,
             cdi=gaps.ask("docker.cdi", lambda: _descriptions(host)) or (),
         ),
@@ -47,12 +49,22 @@ def read(host: Host, place: Place | None) -> Snapshot:
             "docker": "PATH, /run",
             "docker.runtimes": DAEMON,
             "docker.fault": DAEMON,
+            "docker.restart_due": f"times of {DAEMON} and {_PROCESS[0]}",
             "docker.cdi": ", ".join(_CDI),
         },
     )
 
 
 PROBE = Probe("engines", ("docker",), read)
+
+
+def _restart_due(host: Host) -> bool | None:
+    """Tell whether daemon.json is younger than the process that should have read it."""
+    written = host.node(DAEMON)
+    started = next((node for path in _PROCESS if (node := host.node(path)) is not None), None)
+    if written is None or written.changed is None or started is None or started.changed is None:
+        return None
+    return written.changed > started.changed
 
 
 def parse_daemon(content: str) -> tuple[tuple[str, ...] | None, bool | None, str | None]:

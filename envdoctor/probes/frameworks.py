@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from envdoctor.host import Host, names, text
 from envdoctor.model.snapshot import Framework, Package
+from envdoctor.model.speech import say
 from envdoctor.model.version import cudnn_of_wheel
 from envdoctor.probes.partial import Gaps
 
@@ -200,4 +201,4 @@ def _dotted(digits: str) -> str:
 
 
 def _metadata(package: Package) -> str:
-    return f"metadata in {package.location}"
+    return say("metadata in {location}", location=package.location)

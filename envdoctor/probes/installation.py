@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from msgspec.structs import replace
 
 from envdoctor.host import Host, loader, names, text
-from envdoctor.model.snapshot import Extension, Package
-from envdoctor.model.version import minor
+from envdoctor.model.snapshot import Extension, Framework, Package
+from envdoctor.model.version import minor, public
 from envdoctor.probes import Place
 from envdoctor.probes.distributions import parse, watched
 from envdoctor.probes.prefixes import pyvenv
@@ -19,6 +19,13 @@ _COMPARED = ("torch-", "tensorflow", "jaxlib-", "nvidia_")
 _LARGEST_RECORD = 8 << 20
 # Extensions without wheels for most torches, so that they are compiled where they are used; the stem of their library.
 _COMPILED_HERE = {"mamba-ssm": "selective_scan_cuda", "causal-conv1d": "causal_conv1d_cuda", "apex": "amp_C"}
+# Distributions with libraries that are linked with torch's.
+LINKED = frozenset(
+    "apex auto-gptq autoawq-kernels causal-conv1d deepspeed detectron2 diff-gaussian-rasterization exllamav2 fairscale "  # noqa: SIM905 - thirty quoted lines say no more
+    "fbgemm-gpu flash-attn flash-attn-3 flashinfer-python gsplat kaolin mamba-ssm minkowskiengine mmcv mmcv-full "
+    "natten nvdiffrast pyg-lib pytorch3d sgl-kernel tinycudann torch-cluster torch-scatter torch-sparse "
+    "torch-spline-conv torchao torchaudio torchtext torchvision transformer-engine vllm xformers".split()
+)
 # Names that a script of one's own is sometimes given; Python finds it before the installed module.
 _PACKAGES = ("torch", "torchvision", "torchaudio", "numpy", "scipy", "pandas", "tensorflow", "keras", "jax", "triton")
 _STANDARD = ("random", "types", "typing", "copy", "queue", "logging", "inspect")
@@ -133,6 +140,22 @@ def extensions(host: Host, place: Place, packages: tuple[Package, ...]) -> tuple
             there = names(host, f"{folder}/bitsandbytes")
             found.append(Extension(package=package.name, cuda_builds=cuda_builds(there) if there else None))
     return tuple(found)
+
+
+def linked(packages: tuple[Package, ...], framework: Framework) -> tuple[Package, ...]:
+    """Give the distributions that are linked with a torch which their metadata does not name.
+
+    What names this very torch fits, and costs nothing more.
+    """
+    here = f"torch=={public(framework.version)}"
+    return tuple(
+        package
+        for package in packages
+        if package.name in LINKED
+        and package.location
+        and package.build is None
+        and here not in [text.partition(";")[0].replace(" ", "").strip("()") for text in package.requires]
+    )
 
 
 def cuda_builds(listed: tuple[str, ...]) -> tuple[str, ...]:

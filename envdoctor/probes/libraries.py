@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 
 from envdoctor.host import Host, loader, names, text
 from envdoctor.model.snapshot import Library, Snapshot
+from envdoctor.model.speech import say
 from envdoctor.model.version import cudnn_of_wheel, numbers
 from envdoctor.probes import Place, Probe, distributions
 from envdoctor.probes.frameworks import cudnn_header
@@ -74,7 +75,7 @@ def read(host: Host, place: Place | None) -> Snapshot:
     return Snapshot(
         libraries=tuple(found.values()),
         gaps=tuple(gaps.found),
-        origins={"libraries": "file names, headers and package metadata"},
+        origins={"libraries": say("file names, headers and package metadata")},
     )
 
 

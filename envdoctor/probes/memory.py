@@ -7,6 +7,7 @@ from msgspec.structs import replace
 from envdoctor.host import Host
 from envdoctor.host import text as read_text
 from envdoctor.model.snapshot import Gap, Limits, Memory, Snapshot
+from envdoctor.model.speech import say
 from envdoctor.probes import Place, Probe, cgroup
 from envdoctor.probes.partial import Gaps
 
@@ -52,7 +53,7 @@ def read(host: Host, place: Place | None) -> Snapshot:
             "memory.shm_free_bytes": SHARED,
             "memory.oom_kills": killed.source if killed else cgroup.GROUPS,
             "memory.huge_pages": _HUGE,
-            "memory.limits": f"{_LIMITS}, pids.max of the cgroup",
+            "memory.limits": say("{limits}, pids.max of the cgroup", limits=_LIMITS),
         },
     )
 
@@ -137,7 +138,7 @@ def _shared(host: Host) -> tuple[int, int] | None:
 def _without_proc(host: Host) -> Snapshot:
     resources = host.resources()
     if resources is None:
-        detail = f"there is no {MEMINFO}"
+        detail = say("there is no {meminfo}", meminfo=MEMINFO)
         return Snapshot(gaps=(Gap(probe="memory", fact="memory", kind="unsupported", detail=detail),))
     memory = Memory(
         total_bytes=resources.total_bytes,

@@ -8,6 +8,7 @@ import msgspec
 
 from envdoctor.host import Host, NvmlAnswer, NvmlGpu, loader, names
 from envdoctor.model.snapshot import Driver, GapKind, Gpu, GpuProcess, Mig, Snapshot
+from envdoctor.model.speech import message, say
 from envdoctor.probes import Place, Probe, commands, nvidia_module, pci
 from envdoctor.probes.partial import Gaps
 
@@ -19,12 +20,12 @@ _TOLD_BY_NVML = ("name", "capability", "memory_bytes", "used_bytes", "mig", "pro
 
 # https://github.com/NVIDIA/go-nvml/blob/main/gen/nvml/nvml.h
 _MEANINGS = {
-    4: "no permission",
-    9: "the kernel module is not loaded",
-    12: "the library cannot be loaded",
-    15: "a GPU is lost",
-    17: "the operating system refused",
-    18: "library and kernel module are different releases",
+    4: message("no permission"),
+    9: message("the kernel module is not loaded"),
+    12: message("the library cannot be loaded"),
+    15: message("a GPU is lost"),
+    17: message("the operating system refused"),
+    18: message("library and kernel module are different releases"),
 }
 _PROVE_MODULE = (0, 15, 18)
 
@@ -78,7 +79,7 @@ def _ask(host: Host, path: str | None) -> tuple[NvmlAnswer | None, _Why | None]:
     the card can run is the heart of it.
     """
     if path is None:
-        return None, ("not-reported", f"there is no {_NVML} to ask")
+        return None, ("not-reported", say("there is no {nvml} to ask", nvml=_NVML))
     try:
         answer = host.nvml(host.patience)
     except FileNotFoundError as problem:
@@ -90,8 +91,8 @@ def _ask(host: Host, path: str | None) -> tuple[NvmlAnswer | None, _Why | None]:
     if answer.incomplete:
         return answer, ("crashed" if answer.crashed else "timeout", f"{_NVML}: {answer.incomplete}")
     if answer.status:
-        meaning = _MEANINGS.get(answer.status, "an error without a name")
-        return answer, ("not-reported", f"NVML answers {answer.status}: {meaning}")
+        meaning = say(_MEANINGS.get(answer.status, message("an error without a name")))
+        return answer, ("not-reported", say("NVML answers {status}: {meaning}", status=answer.status, meaning=meaning))
     return answer, None
 
 
@@ -171,6 +172,11 @@ def _elsewhere(host: Host, card: pci.Device, known: nvidia_module.Card | None) -
     return known is None or known.minor is None or host.kind(f"/dev/nvidia{known.minor}") != "character"
 
 
+def described(host: Host, told: NvmlGpu) -> Gpu:
+    """Give a card as NVML alone tells of it."""
+    return _gpu(host, told, None, None)
+
+
 def _gpu(host: Host, told: NvmlGpu | None, card: pci.Device | None, known: nvidia_module.Card | None) -> Gpu:
     known = known or nvidia_module.Card(name=None, uuid=None, minor=None)
     gpu = Gpu(
@@ -230,12 +236,12 @@ def _origins(seen: Driver, answer: NvmlAnswer | None, told: NvmlAnswer | None) -
         "driver.headers": "/lib/modules/*/build",
         "driver.device_nodes": "/dev",
         "driver.nvml": "nvmlInit",
-        "driver.nvml_path": "loader search for libnvidia-ml.so.1",
-        "driver.nvml_version": "name of the file that libnvidia-ml.so.1 leads to",
-        "driver.libcuda_path": "loader search for libcuda.so.1",
-        "driver.libcuda_version": "name of the file that libcuda.so.1 leads to",
+        "driver.nvml_path": say("loader search for libnvidia-ml.so.1"),
+        "driver.nvml_version": say("name of the file that libnvidia-ml.so.1 leads to"),
+        "driver.libcuda_path": say("loader search for libcuda.so.1"),
+        "driver.libcuda_version": say("name of the file that libcuda.so.1 leads to"),
         "driver.cuda": asked,
-        "driver.copies": "loader search for libcuda.so.1 and libnvidia-ml.so.1",
+        "driver.copies": say("loader search for libcuda.so.1 and libnvidia-ml.so.1"),
         "driver.uvm": "/proc/devices",
         "driver.nvswitch": "/dev",
         "driver.fabric_manager": "/run/nvidia-fabricmanager",
@@ -250,7 +256,7 @@ def _origins(seen: Driver, answer: NvmlAnswer | None, told: NvmlAnswer | None) -
         "gpus.pci_id": pci.BUS,
     }
     for field in (*_TOLD_BY_NVML, "free_bytes", "display_active", "nvml_error", "health", "mig_uuids"):
-        origins[f"gpus.{field}"] = asked if told else "not reported"
+        origins[f"gpus.{field}"] = asked if told else say("not reported")
     return origins
 
 

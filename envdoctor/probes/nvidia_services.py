@@ -10,6 +10,7 @@ import msgspec
 from envdoctor.host import Host, loader, names
 from envdoctor.host import text as read_text
 from envdoctor.model.snapshot import Driver, Xid
+from envdoctor.model.speech import say
 from envdoctor.probes.partial import Gaps
 
 _DEVICES = "/proc/devices"
@@ -79,7 +80,7 @@ def _log(host: Host, gaps: Gaps) -> tuple[tuple[Xid, ...] | None, bool | None]:
         gaps.note("driver.xids", "timeout" if isinstance(problem, TimeoutError) else "not-reported", str(problem))
         return None, None
     if answer.returncode > 1 or "not permitted" in answer.stderr or "denied" in answer.stderr:
-        gaps.note("driver.xids", "denied", "this account may not read the kernel's log")
+        gaps.note("driver.xids", "denied", say("this account may not read the kernel's log"))
         return None, None
     return parse_xids(answer.stdout), wants_open(answer.stdout)
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from envdoctor.model.snapshot import Gap, GapKind
+from envdoctor.model.speech import say
 
 _Answer = TypeVar("_Answer")
 
@@ -35,9 +36,9 @@ class Gaps:
 def _reason(problem: OSError | ValueError) -> tuple[GapKind, str]:
     name = getattr(problem, "filename", None)
     if isinstance(problem, PermissionError):
-        return "denied", f"no permission to read {name}" if name else str(problem)
+        return "denied", say("no permission to read {name}", name=name) if name else str(problem)
     if isinstance(problem, TimeoutError):
-        return "timeout", f"{name} gave no answer" if name else str(problem)
+        return "timeout", say("{name} gave no answer", name=name) if name else str(problem)
     if isinstance(problem, ChildProcessError):
         return "crashed", str(problem)
     if isinstance(problem, OSError):

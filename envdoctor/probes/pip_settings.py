@@ -6,6 +6,7 @@ from envdoctor.host import Host
 from envdoctor.host import text as read_text
 from envdoctor.model.redaction import without_credentials
 from envdoctor.model.snapshot import Pip, Setting, Snapshot
+from envdoctor.model.speech import say
 from envdoctor.probes import Place, Probe
 from envdoctor.probes.partial import Gaps
 
@@ -37,7 +38,7 @@ def read(host: Host, place: Place | None) -> Snapshot:
         if each.name in _FILES_IN_SETTINGS and each.value.startswith("/") and host.kind(each.value) is None
     ]
     pip = Pip(settings=tuple(found), missing=tuple(missing))
-    return Snapshot(pip=pip, gaps=tuple(gaps.found), origins={"pip": "pip's configuration files and variables"})
+    return Snapshot(pip=pip, gaps=tuple(gaps.found), origins={"pip": say("pip's configuration files and variables")})
 
 
 PROBE = Probe("pip_settings", ("pip",), read)

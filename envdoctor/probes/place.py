@@ -7,6 +7,7 @@ import posixpath
 
 from envdoctor.errors import UsageProblem
 from envdoctor.host import Host
+from envdoctor.model.speech import say
 from envdoctor.probes import Place, commands, prefixes
 
 _NAMES = ("python3", "python")
@@ -46,19 +47,22 @@ def _asked_for(host: Host, python: str) -> Place:
         path = next(commands.found(host, python), "")
         kind = host.kind(path) if path else None
     if kind is None:
-        raise UsageProblem(f"--python {python}: there is no such file", "Give the path of an interpreter or a folder.")
+        raise UsageProblem(
+            say("--python {python}: there is no such file", python=python),
+            say("Give the path of an interpreter or a folder."),
+        )
     if kind == "directory":
         place = _in_folder(host, path, "--python")
         if place is None:
             raise UsageProblem(
-                f"--python {python}: no Python environment in this folder",
-                "An environment's folder has bin/python in it, and pyvenv.cfg or conda-meta.",
+                say("--python {python}: no Python environment in this folder", python=python),
+                say("An environment's folder has bin/python in it, and pyvenv.cfg or conda-meta."),
             )
         return place
     executable = commands.unshimmed(host, path) if host.executable(path) else None
     place = _read(host, executable, "--python") if executable else None
     if place is None:
-        raise UsageProblem(f"--python {python}: this is not a Python interpreter (3.7 or newer)")
+        raise UsageProblem(say("--python {python}: this is not a Python interpreter (3.7 or newer)", python=python))
     return place
 
 

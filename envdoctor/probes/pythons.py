@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any, cast
 
 from envdoctor.host import Host, names
-from envdoctor.model.snapshot import PythonEnv, Snapshot
+from envdoctor.model.snapshot import Extension, Framework, Package, PythonEnv, Snapshot
+from envdoctor.model.speech import say
 from envdoctor.model.version import minor
 from envdoctor.probes import Place, Probe, commands, distributions, frameworks, installation, prefixes
 from envdoctor.probes.partial import Gaps
@@ -43,21 +44,34 @@ def read(host: Host, place: Place | None) -> Snapshot:
         headers=gaps.ask("pythons[0].headers", lambda: installation.headers(host, place)),
         home_missing=gaps.ask("pythons[0].home_missing", lambda: installation.home_missing(host, place)),
         local_modules=gaps.ask("pythons[0].local_modules", lambda: installation.local_modules(host)) or (),
-        extensions=gaps.ask("pythons[0].extensions", lambda: installation.extensions(host, place, packages)) or (),
+        extensions=gaps.ask("pythons[0].extensions", lambda: _extensions(host, place, packages, found)) or (),
     )
     origins = {
         "pythons": place.executable,
         "pythons.selected_by": place.selected_by,
         "pythons.home_missing": "pyvenv.cfg",
-        "pythons.local_modules": "names in the working folder",
-        "pythons.damaged": "RECORD of each distribution",
-        "pythons.packages": "metadata in " + ", ".join(place.site_dirs),
+        "pythons.local_modules": say("names in the working folder"),
+        "pythons.damaged": say("RECORD of each distribution"),
+        "pythons.packages": say("metadata in ") + ", ".join(place.site_dirs),
         **read_from,
     }
     return Snapshot(pythons=(python,), gaps=tuple(gaps.found), origins=origins)
 
 
 PROBE = Probe("pythons", ("pythons",), read)
+
+
+def _extensions(
+    host: Host, place: Place, packages: tuple[Package, ...], frameworks: tuple[Framework, ...]
+) -> tuple[Extension, ...]:
+    known = installation.extensions(host, place, packages)
+    torch = next((each for each in frameworks if each.name == "torch" and each.location), None)
+    linked = installation.linked(packages, torch) if torch else ()
+    if torch is None or not linked:
+        return known
+    from envdoctor.probes import fitting  # few environments have an extension
+
+    return fitting.add(host, place.prefix, torch, linked, known)
 
 
 def parse_elf(head: bytes) -> tuple[int | None, str | None]:

@@ -11,6 +11,7 @@ import msgspec
 
 from envdoctor.host import Host, names, text
 from envdoctor.model.snapshot import Compiler, Snapshot, Toolkit
+from envdoctor.model.speech import say
 from envdoctor.model.version import minor
 from envdoctor.probes import Place, Probe, commands, distributions
 from envdoctor.probes.partial import Gaps
@@ -47,7 +48,7 @@ def read(host: Host, place: Place | None) -> Snapshot:
         toolkits=toolkits,
         compilers=gaps.ask("compilers", lambda: _compilers(host)),
         gaps=tuple(gaps.found),
-        origins={"toolkits": "files of the toolkit", "compilers": "PATH"},
+        origins={"toolkits": say("files of the toolkit"), "compilers": "PATH"},
     )
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 from envdoctor.errors import UsageProblem
 from envdoctor.host import Host, names, text
+from envdoctor.model.speech import say
 from envdoctor.probes import Place
 from envdoctor.probes.prefixes import ask, pyvenv
 
@@ -30,7 +31,7 @@ def locate(host: Host, python: str | None) -> Place | None:
         path = slashes(python)
         place = _in_folder(host, path, "--python") if host.kind(path) == "directory" else _of(host, path, "--python")
         if place is None:
-            raise UsageProblem(f"--python {python}: this is no Python, and no folder with one")
+            raise UsageProblem(say("--python {python}: this is no Python, and no folder with one", python=python))
         return place
     for variable in ("VIRTUAL_ENV", "CONDA_PREFIX"):
         folder = slashes(host.environ.get(variable, ""))

@@ -11,7 +11,9 @@ from envdoctor.readers.lines import holding
 from envdoctor.readers.software import cuda_of, environment, framework, package, version_in
 
 ORIGIN = "report: collect_env"
-_MARKS = ("CUDA used to build PyTorch", "PyTorch version:", "Versions of relevant libraries", "Is CUDA available:")
+_MARKS = ("CUDA used to build PyTorch", "PyTorch version", "Versions of relevant libraries", "Is CUDA available")
+# Characters before the first mark and behind it: the longest report has some hundred packages and the CPU's flags.
+_BEFORE, _BEHIND = 20_000, 80_000
 _NOTHING = ("could not collect", "n/a", "no cuda", "none", "")
 _GPU = re.compile(r"GPU \d{1,3}: (.{1,120}?)(?: \(UUID.{0,80})?$")
 _KEYS = (
@@ -19,7 +21,9 @@ _KEYS = (
     *("Python version", "Python platform", "CUDA runtime version", "Nvidia driver version", "Is CUDA available"),
     *("Model name", "CPU(s)", "Flags", "Architecture", "Vendor ID"),
 )
-_FIELD = re.compile(rf"^(?:\[\w+\] )?\s*({'|'.join(map(re.escape, _KEYS))}) ?:\s*(.{{0,2000}})$", re.MULTILINE)
+# vLLM's form of 2025 pads the names, so that the colons stand below each other.
+_FIELD = re.compile(rf"^(?:\[\w+\] )?\s*({'|'.join(map(re.escape, _KEYS))}) {{0,40}}:\s*(.{{0,2000}})$", re.MULTILINE)
+_HOLDING = tuple(word for key in _KEYS for word in (f"{key}:", f"{key} :", f"{key}  "))
 _PIP = re.compile(r"^\[pip3?\] ([\w.-]{1,80})==(\S{1,80})", re.MULTILINE)
 _CONDA = re.compile(r"^\[conda\] ([\w.-]{1,80})[ \t]{1,60}(\S{1,60})(?:[ \t]{1,60}(\S{1,80}))?", re.MULTILINE)
 _CUDNN = re.compile(r"^(/\S{1,200}/libcudnn\.so\.([\d.]{1,20}))$", re.MULTILINE)
@@ -34,10 +38,18 @@ def sniff(text: str) -> bool:
     return sum(mark in text for mark in _MARKS) >= 2
 
 
+def _report(text: str) -> str:
+    """Give the part of a long text that can be of the first such report: its lines stand together."""
+    first = min((place for mark in _MARKS if (place := text.find(mark)) >= 0), default=0)
+    begin = text.rfind("\n", 0, max(0, first - _BEFORE)) + 1
+    return text[begin : first + _BEHIND]
+
+
 def read(text: str) -> Snapshot:
     """Read its fields; "Could not collect" tells nothing, "N/A" beside ROCm tells that there is none."""
+    text = _report(text)
     fields: dict[str, str] = {}
-    for key, value in _FIELD.findall(holding(text, *_KEYS)):
+    for key, value in _FIELD.findall(holding(text, *_HOLDING)):
         fields.setdefault(key, value.strip())
     told = {key: value for key, value in fields.items() if value.lower() not in _NOTHING}
     system = names.system_named(told.get("OS", ""), told.get("Libc version"), told.get("Python platform"))
@@ -68,11 +80,11 @@ def read(text: str) -> Snapshot:
 
 
 def _gpu_names(text: str) -> list[str]:
-    start = text.find("GPU models and configuration:")
+    start = text.find("GPU models and configuration")
     if start < 0:
         return []
     lines = text[start : start + 8000].split("\n")
-    lines[0] = lines[0].partition("configuration:")[2].strip()
+    lines[0] = lines[0].partition(":")[2].strip()
     found = []
     for line in lines[:64]:
         card = _GPU.match(line.strip())

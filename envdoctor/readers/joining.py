@@ -22,10 +22,11 @@ from envdoctor.model.snapshot import (
     System,
     Toolkit,
 )
+from envdoctor.model.speech import message, say
 
 _R = TypeVar("_R", bound=msgspec.Struct)
 
-_DETAIL = "the report does not say"
+_DETAIL = message("the report does not say")
 # What is not a fact of the machine, and what is looked at field by field.
 _JUDGED = frozenset(
     (
@@ -109,7 +110,18 @@ def _pythons(every: list[PythonEnv]) -> tuple[PythonEnv, ...]:
             elif same:
                 longer = framework if len(framework.version) > len(known.version) else known
                 frameworks[framework.name] = _filled(_filled(longer, known), framework)
-    return (replace(whole, packages=tuple(packages.values()), frameworks=tuple(frameworks.values())),)
+    kept = _without_echo(tuple(packages.values()))
+    return (replace(whole, packages=kept, frameworks=tuple(frameworks.values())),)
+
+
+def _without_echo(packages: tuple[Package, ...]) -> tuple[Package, ...]:
+    """Leave out "tensorflow" where only words told of it, and the distribution that they mean has a longer name.
+
+    "tensorflow-gpu 1.15" names the framework TensorFlow 1.15, which is no second distribution beside it.
+    """
+    if not {"tensorflow-gpu", "tensorflow-cpu"} & {each.name for each in packages}:
+        return packages
+    return tuple(each for each in packages if each.name != "tensorflow" or each.installer or each.build)
 
 
 def _gaps(whole: Snapshot) -> Iterable[Gap]:
@@ -160,4 +172,4 @@ def _missing_software(python: PythonEnv, origins: dict[str, str]) -> Iterable[Ga
 
 
 def _gap(fact: str) -> Gap:
-    return Gap(probe="report", fact=fact, kind="not-reported", detail=_DETAIL)
+    return Gap(probe="report", fact=fact, kind="not-reported", detail=say(_DETAIL))

@@ -13,7 +13,7 @@ from envdoctor.model.snapshot import Problem
 LONGEST = 1200
 # What is kept of a text; logs repeat themselves, and the rules look at every line that is kept.
 MOST_LINES = 300
-MOST_CHARACTERS = 40_000
+MOST_CHARACTERS = 30_000
 _GAP = re.compile(r"(?<![.!?])  ")  # of a table; two spaces after a full stop are none
 _REPEATED = 3
 # Of a text longer than this, repeats are left out before it is read: so many of a kind stay, within so many lines.

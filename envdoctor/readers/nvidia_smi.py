@@ -13,25 +13,30 @@ _HEAD = re.compile(r"NVIDIA-SMI\s{1,9}[\w.]{1,20}\s{1,60}(?:Driver|KMD) Version:
 _NO_CUDA = re.compile(r"CUDA (?:UMD )?Version:\s{0,9}(?:N/A|ERR!)")
 # Tables that lost their frame, or were cut: index, name, mode, bus.
 _ROW = re.compile(
-    r"^\|?\s{0,6}(\d{1,3})\s{1,6}(\S.{1,60}?)\s{1,30}(?:On|Off|N/A|TCC|WDDM|MCDM|ERR!)\s{0,6}\|?\s{1,6}"
+    r"^ {0,8}\|?\s{0,6}(\d{1,3})\s{1,6}(\S.{1,60}?)\s{1,30}(?:On|Off|N/A|TCC|WDDM|MCDM|ERR!)\s{0,6}\|?\s{1,6}"
     r"([0-9A-Fa-f]{4,8}:[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}\.[0-9A-Fa-f])"
 )
 _MEMORY = re.compile(r"(\d{1,7})\s?MiB\s{0,4}/\s{0,4}(\d{1,7})\s?MiB")
 _PROCESS = re.compile(
-    r"^\|?\s{1,6}(\d{1,3})\s{1,9}(?:\S{1,4}\s{1,9}\S{1,4}\s{1,12})?(\d{2,8})\s{1,9}[CGM+]{1,3}\s.{0,80}?(\d{1,7})MiB"
+    r"^ {0,8}\|?\s{1,6}(\d{1,3})\s{1,9}(?:\S{1,4}\s{1,9}\S{1,4}\s{1,12})?(\d{2,8})\s{1,9}[CGM+]{1,3}\s"
+    r".{0,80}?(\d{1,7})MiB"
 )
 
 
 def sniff(text: str) -> bool:
-    """Tell whether there is the head of such a table."""
-    return "NVIDIA-SMI" in text and ("Driver Version:" in text or "KMD Version:" in text)
+    """Tell whether there is the head of such a table, or a card's row of one that lost its head."""
+    if "NVIDIA-SMI" in text and ("Driver Version:" in text or "KMD Version:" in text):
+        return True
+    return "MiB" in text and ":00.0 " in text
 
 
 def read(text: str) -> Snapshot:
     """Read the first table."""
     head = _HEAD.search(text)
-    answer = parse(text[head.start() : head.start() + 20_000]) if head else None
-    if head is None or answer is None:
+    if head is None:
+        return _without_head(text)
+    answer = parse(text[head.start() : head.start() + 20_000])
+    if answer is None:
         return Snapshot()
     table = text[head.start() :].split("\n")[:400]
     driver = Driver(version=answer.driver, module_loaded=True, nvml=0, cuda=answer.cuda)
@@ -42,6 +47,16 @@ def read(text: str) -> Snapshot:
     if gpus:
         origins["gpus"] = ORIGIN
     return Snapshot(driver=driver, gpus=gpus, origins=origins)
+
+
+def _without_head(text: str) -> Snapshot:
+    """Read the rows of a table whose head was cut off: they prove that the driver answers, not which one it is."""
+    lines = text.split("\n")
+    first = next((number for number, line in enumerate(lines) if ":00.0 " in line and _ROW.match(line)), None)
+    gpus = _gpus(lines[first : first + 400]) if first is not None else ()
+    if not any(gpu.memory_bytes for gpu in gpus):
+        return Snapshot()
+    return Snapshot(driver=Driver(module_loaded=True, nvml=0), gpus=gpus, origins={"driver": ORIGIN, "gpus": ORIGIN})
 
 
 def _gpus(table: list[str]) -> tuple[Gpu, ...]:

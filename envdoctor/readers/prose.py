@@ -11,7 +11,9 @@ from envdoctor.readers.lines import opening
 from envdoctor.readers.software import FrameworkName, environment, framework, package
 
 ORIGIN = "report: its words"
-_IS = r"(?:[ _-]?(?:version|版本|ver\.?|is|v))?[`'\"*]{0,3}(?: ?(?:[:：=]|==|is|为|是)){0,2}[ `'\"*]{0,4}v?"
+_IS = (
+    r"(?:[ _-]?(?:version|版本|ver\.?|is|v))?[`'\"*]{0,3}(?: ?(?:[:：=]|==|is|为|是)){0,2}[ `'\"*]{0,4}(?:version |v)?"
+)
 _TORCH = re.compile(rf"(?i)(?<![\w./-])(?:py)?torch{_IS}(\d\.\d{{1,2}}(?:\.\d{{1,2}})?(?:[\w.]{{0,20}}\+?\w{{0,12}}))")
 _TAG_APART = re.compile(r"(?i)[`'\"]{0,2}[ ,(_-]{1,3}(cu\d{2,3}|cpu)\b(?! time)")
 _BUILT = re.compile(r"torch\.version\.cuda\)?['\"`]{0,2}(?: ?[:=>]{1,2} ?| is | |\n)['\"`]{0,2}(\d{1,2}\.\d)(?![\d.])")

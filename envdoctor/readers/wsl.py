@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from envdoctor.model.snapshot import Snapshot, System, Wsl
+from envdoctor.readers.lines import holding
 
 ORIGIN = "report: wsl"
 _LIST = re.compile(
@@ -28,20 +30,22 @@ def sniff(text: str) -> bool:
     return _NAMED.search(told) is not None or _MICROSOFT.search(told) is not None
 
 
+@lru_cache(1)
 def _speaking(text: str) -> str:
     """Give the lines that can speak of WSL, which are few in a long text."""
     low = text.lower()
-    if not any(word in low for word in _WORDS):
+    words = [word for word in _WORDS if word in low]
+    if not words:
         return ""
-    lines = text.split("\n")
-    return "\n".join([line for line in lines if any(word in line.lower() for word in _WORDS)])
+    lines = zip(text.split("\n"), low.split("\n"), strict=True)
+    return "\n".join([line for line, small in lines if any(word in small for word in words)])
 
 
 def read(text: str) -> Snapshot:
     """Read which WSL it is: by the kernel, by the list of distributions, by the words."""
     told = _speaking(text)
     kernel = _MICROSOFT.search(told) or _KERNEL.search(text)
-    listed = _LIST.search(text)
+    listed = _LIST.search(holding(text, "Running", "Stopped", "正在运行", "已停止"))
     words = [found[1] for found in _NAMED.finditer(told)]
     version = 0
     if kernel:

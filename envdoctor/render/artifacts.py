@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Literal
 
 from envdoctor import __version__
 from envdoctor.model.stack import GENERATED, Artifact, Builder, Mirror, Plan, Stack, Target
@@ -118,6 +119,7 @@ def _names(plan: Plan, *, created: str, scripts: Mapping[str, str], locked: bool
     uv_sources = tuple(
         name for name in (stack.uv_index.packages if stack.uv_index else ()) if _BARE_KEY.fullmatch(name)
     )
+    apt = not re.search(r"(^|/)python:", stack.base_image)  # Python's images are Debian's and bring their own
     return {
         "mark": mark(version),
         "version": version,
@@ -149,11 +151,12 @@ def _names(plan: Plan, *, created: str, scripts: Mapping[str, str], locked: bool
         "uv_index": stack.uv_index,
         "index": stack.index_url or stack.find_links,
         "image": quoting.image(stack.base_image),
-        "apt": not re.search(r"(^|/)python:", stack.base_image),
+        "base": quoting.image(stack.base),
+        "apt": apt,
         "gpu": gpu,
         "docker_gpu": _DOCKER_GPU[gpu],
         "mirror": mirror,
-        "apt_mirror": _apt_mirror(mirror),
+        "apt_mirror": _apt_mirror(mirror, "ubuntu" if apt else "debian"),
         "sources": tuple(dict.fromkeys(reason.source for reason in plan.reasons if reason.source)),
         "scripts": tuple(sorted(scripts)),
         # Some are run, some are imported by those; only the first have a main part.
@@ -201,18 +204,17 @@ def _target(target: Target) -> str:
     return ", ".join([system_of(target), *gpus, *driver])
 
 
-def _apt_mirror(mirror: Mirror | None) -> tuple[str, ...]:
-    """Give the sed expressions that lead a base image's sources to the mirror.
+def _apt_mirror(mirror: Mirror | None, archive: Literal["ubuntu", "debian"]) -> str | None:
+    """Give the sed expression that leads a base image's sources to the mirror; None: it has no copy of the archive.
 
     Over http: the image has no certificates before apt brings them, and apt checks signatures. The folder's name tells
     which archive it is, whatever the host, so that NVIDIA's own sources stay.
     """
-    archives = {"ubuntu": mirror.ubuntu, "debian": mirror.debian} if mirror else {}
-    return tuple(
-        rf"s#https?://[^/ ]+/{name}(-ports|-security)?/?( |$)#http://{quoting.address(url).partition('://')[2]}\1/\2#"
-        for name, url in archives.items()
-        if url
-    )
+    url = (mirror.ubuntu if archive == "ubuntu" else mirror.debian) if mirror else None
+    if not url:
+        return None
+    there = quoting.address(url).partition("://")[2]
+    return rf"s#https?://[^/ ]+/{archive}(-ports|-security)?/?( |$)#http://{there}\1/\2#"
 
 
 def index_lines(stack: Stack, mirror: Mirror | None) -> tuple[str, ...]:

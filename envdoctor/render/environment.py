@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from envdoctor.formats import markdown
 from envdoctor.render import quoting
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def engine() -> jinja2.Environment:
         json=quoting.json_text,
         docker_label=quoting.docker_label,
         comment=quoting.comment,
-        md=quoting.markdown,
-        link=quoting.link,
+        md=markdown.escaped,
+        link=markdown.link,
     )
     return environment

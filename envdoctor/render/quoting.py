@@ -1,4 +1,4 @@
-"""Filters: put a text into a shell line, a YAML file, a Dockerfile, a comment or Markdown so that it stays a text."""
+"""Filters: put a text into a shell line, a YAML file, a Dockerfile or a comment so that it stays a text."""
 
 from __future__ import annotations
 
@@ -7,23 +7,13 @@ import re
 import shlex
 import textwrap
 
+from envdoctor.formats.markdown import plain
+
 _WIDTH = 110
 # What a Dockerfile's FROM and a requirement's version are made of; neither format has a way to quote.
 _IMAGE = re.compile(r"[A-Za-z0-9][\w./:@-]*")
 _ADDRESS = re.compile(r"https?://[\w.:/-]+", re.ASCII)
-_MARKDOWN = re.compile(r"[\\`*\[\]<|]")
-# What opens a heading, a list, a quotation, a fence or a rule at the beginning of a line.
-_MARKDOWN_BLOCK = re.compile(r"^(\d+(?=[.)](?:\s|$)))?([#+>~=.)-])")
 _POWERSHELL_SAFE = re.compile(r"[\w./:=+-]+", re.ASCII)
-
-
-def plain(text: object) -> str:
-    r"""Give a text as one printable line: every line break, control character and text-direction mark is a space.
-
-    >>> plain("a\n b\x85c\u202ed")
-    'a b c d'
-    """
-    return " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
 
 
 def comment(text: object) -> str:
@@ -94,26 +84,6 @@ def docker_label(text: object) -> str:
     '"a \\"\\$HOME\\""'
     """
     return '"' + re.sub(r'(["\\$])', r"\\\1", plain(text)) + '"'
-
-
-def markdown(text: object) -> str:
-    r"""Give text that Markdown shows as it is: no tags, links, code, table cells, headings or lists of its own.
-
-    >>> markdown("<b> [x](y)"), markdown("# 1"), markdown("2.7.1"), markdown("1. a")
-    ('&lt;b> \\[x\\](y)', '\\# 1', '2.7.1', '1\\. a')
-    """
-    line = _MARKDOWN.sub(lambda found: "&lt;" if found.group() == "<" else "\\" + found.group(), plain(text))
-    return _MARKDOWN_BLOCK.sub(r"\1\\\2", line)
-
-
-def link(source: object) -> str:
-    """Give a source for Markdown: a web address as a link, anything else as text.
-
-    >>> link("https://example.org/a"), link("pkg:pypi/torch@2.7.1"), link("https://a> <script>")
-    ('<https://example.org/a>', 'pkg:pypi/torch@2.7.1', 'https://a> &lt;script>')
-    """
-    text = plain(source)
-    return f"<{text}>" if re.fullmatch(r"https://[^\s<>]+", text) else markdown(text)
 
 
 def image(name: str) -> str:

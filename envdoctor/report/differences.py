@@ -5,32 +5,32 @@ from __future__ import annotations
 from itertools import groupby
 
 from envdoctor.model.difference import Change, Difference, Moved
+from envdoctor.model.speech import message, say, say_number
 from envdoctor.report.quantities import size
 from envdoctor.report.text import Style
 
 _AREAS = {
-    "system": "System",
-    "cpu": "CPU",
-    "memory": "Memory",
-    "disks": "Disks",
-    "driver": "Driver",
-    "gpus": "GPUs",
-    "toolkits": "CUDA toolkits",
-    "libraries": "GPU libraries",
-    "pythons": "Python",
-    "variables": "Variables",
-    "devices": "Device files",
-    "compilers": "Compilers",
-    "docker": "Containers",
-    "pip": "pip",
+    "system": message("System"),
+    "cpu": message("CPU"),
+    "memory": message("Memory"),
+    "disks": message("Disks"),
+    "driver": message("Driver"),
+    "gpus": message("GPUs"),
+    "toolkits": message("CUDA toolkits"),
+    "libraries": message("GPU libraries"),
+    "pythons": message("Python"),
+    "variables": message("Variables"),
+    "devices": message("Device files"),
+    "compilers": message("Compilers"),
+    "docker": message("Containers"),
+    "pip": message("pip"),
 }
 _LONGEST = 60  # characters of a value; lists of libraries are longer
 _FEW = 3
 _OTHER = {
-    "absent": "",
-    "unknown": " (the other side could not be judged)",
-    "explained": " (on the other side another finding explains it)",
-    "milder": " (it was less severe)",
+    "unknown": message("{title} (the other side could not be judged)"),
+    "explained": message("{title} (on the other side another finding explains it)"),
+    "milder": message("{title} (it was less severe)"),
 }
 
 
@@ -41,21 +41,22 @@ def text(found: Difference, style: Style) -> str:
     dark = [each for each in found.changes if not each.explains and each.kind.startswith("now-")]
     lines: list[str] = []
     if told:
-        lines += [style.paint("Most likely because of this", "bold")]
+        lines += [style.paint(say("Most likely because of this"), "bold")]
         lines += [style.wrap(f"{_line(each)}  [{', '.join(each.explains)}]", " " * 4, "  ") for each in told]
         lines.append("")
-    for title, moved in (("New findings", found.came), ("Findings that are gone", found.went)):
+    for title, moved in ((say("New findings"), found.came), (say("Findings that are gone"), found.went)):
         if moved:
             lines += [style.paint(title, "bold"), *[_moved(each, style) for each in moved], ""]
     # Sorted by area, not by the order in which an explanation was looked for.
     areas = list(_AREAS)
     for area, changes in groupby(sorted(seen, key=lambda each: areas.index(each.area)), key=lambda each: each.area):
         told_below = [style.wrap(_line(each).removeprefix(f"{area}."), " " * 4, "  ") for each in changes]
-        lines += [style.paint(_AREAS[area], "bold"), *told_below, ""]
+        lines += [style.paint(say(_AREAS[area]), "bold"), *told_below, ""]
     if dark:
         lines += [style.wrap(", ".join(_summed(dark)), "  "), ""]
     if found.stayed:
-        lines += [style.wrap(f"As before: {', '.join(dict.fromkeys(each.id for each in found.stayed))}"), ""]
+        codes = ", ".join(dict.fromkeys(each.id for each in found.stayed))
+        lines += [style.wrap(say("As before: {codes}", codes=codes)), ""]
     return "\n".join([*lines, style.paint(_ending(found, len(told) + len(seen)), "bold")]) + "\n"
 
 
@@ -64,8 +65,13 @@ def _summed(dark: list[Change]) -> list[str]:
     summed = []
     for (area, kind), changes in groupby(sorted(dark, key=lambda c: (c.area, c.kind)), key=lambda c: (c.area, c.kind)):
         facts = [each.fact for each in changes]
-        named = " and ".join(facts) if len(facts) <= _FEW else f"{len(facts)} facts of {_AREAS[area]}"
-        summed.append(f"{named} ({'before' if kind == 'now-known' else 'after'})")
+        if len(facts) > _FEW:
+            named = say("{number} facts of {area}", number=len(facts), area=say(_AREAS[area]))
+        else:
+            named = say(" and ").join(facts)
+        summed.append(
+            say("{facts} (before)", facts=named) if kind == "now-known" else say("{facts} (after)", facts=named)
+        )
     return summed
 
 
@@ -84,10 +90,16 @@ def _value(name: str, value: str) -> str:
 def _moved(moved: Moved, style: Style) -> str:
     finding = moved.finding
     head = f"{finding.severity}[{finding.id}]"
-    return style.wrap(f"{head} {finding.title}{_OTHER[moved.other]}", " " * 4, "  ")
+    title = say(_OTHER[moved.other], title=finding.title) if moved.other in _OTHER else finding.title
+    return style.wrap(f"{head} {title}", " " * 4, "  ")
 
 
 def _ending(found: Difference, changes: int) -> str:
-    counts = [f"{changes} changed fact{'' if changes == 1 else 's'}"]
-    counts += [f"{len(found.came)} new finding{'' if len(found.came) == 1 else 's'}", f"{len(found.went)} gone"]
-    return "No difference." if not (changes or found.came or found.went) else f"{', '.join(counts)}."
+    if not (changes or found.came or found.went):
+        return say("No difference.")
+    return say(
+        "{changes}, {findings}, {gone} gone.",
+        changes=say_number("{number} changed fact", "{number} changed facts", changes),
+        findings=say_number("{number} new finding", "{number} new findings", len(found.came)),
+        gone=len(found.went),
+    )

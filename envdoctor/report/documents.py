@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from envdoctor.model.estimate import Capacity, Estimate, Workload
     from envdoctor.model.requirement import Checked
     from envdoctor.model.run import Run
+    from envdoctor.model.tuning import Tuning
     from envdoctor.rules.registry import Rule
 
 
@@ -199,6 +200,11 @@ def estimate(found: Estimate) -> str:
 def capacities(workload: Workload, found: tuple[Capacity, ...]) -> str:
     """Write the largest batch on each card."""
     return _pretty({"schema_version": SCHEMA_VERSION, "workload": workload, "capacities": found})
+
+
+def tuning(found: Tuning) -> str:
+    """Write what was tried, what fits and is fast, and what that means; bytes, seconds, items a second."""
+    return _pretty({"schema_version": SCHEMA_VERSION, **msgspec.structs.asdict(found)})
 
 
 def tables(found: tuple[Summary, ...], today: date) -> str:

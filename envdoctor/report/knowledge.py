@@ -8,14 +8,15 @@ from envdoctor.knowledge.age import OLD_AFTER_DAYS, days_since, is_old
 from envdoctor.knowledge.catalogue import CATALOGUE, Summary, doubts_of, key_of
 from envdoctor.knowledge.tables import Row
 from envdoctor.model import Record
-from envdoctor.report.text import Style, command_line
+from envdoctor.model.speech import message, say, say_number
+from envdoctor.report.text import Style, columns, command_line, padded
 
 _PROVENANCE = ("source", "how", "checked")
 _HOW = {
-    "documented": "read in the source",
-    "measured": "measured",
-    "metadata": "read in the metadata of the package",
-    "derived": "follows from the source",
+    "documented": message("read in the source"),
+    "measured": message("measured"),
+    "metadata": message("read in the metadata of the package"),
+    "derived": message("follows from the source"),
 }
 # A cell longer than this is cut: the row's own page has all of it.
 _CELL = 30
@@ -23,13 +24,16 @@ _CELL = 30
 
 def tables(found: tuple[Summary, ...], today: date, style: Style) -> str:
     """List the tables, with how many rows each has, when they were checked, and how many are doubtful."""
-    header = ("table", "rows", "newest", "oldest", "doubtful", "")
+    header = (say("table"), say("rows"), say("newest"), say("oldest"), say("doubtful"), "")
     cells = [
-        (each.name, str(each.rows), each.newest, each.oldest, str(each.doubtful or "-"), each.title) for each in found
+        (each.name, str(each.rows), each.newest, each.oldest, str(each.doubtful or "-"), say(each.title))
+        for each in found
     ]
     lines = _columns((header, *cells), style, cut=False)
     lines += ["", *notes(found, today, style)]
-    lines.append(style.wrap("`envdoctor knowledge TABLE` lists its rows, `envdoctor knowledge TABLE ROW` shows one."))
+    lines.append(
+        style.wrap(say("`envdoctor knowledge TABLE` lists its rows, `envdoctor knowledge TABLE ROW` shows one."))
+    )
     return "\n".join(lines) + "\n"
 
 
@@ -38,12 +42,14 @@ def table(found: Summary, rows: tuple[Row, ...], today: date, style: Style) -> s
     entry = CATALOGUE[found.name]
     names = (*entry.key, *entry.columns)
     cells = [(*(plain(getattr(row, name)) for name in names), "?" if row.doubt else "") for row in rows]
-    doubtful = f", {found.doubtful} doubtful (?)" if found.doubtful else ""
-    lines = [style.paint(f"{found.title}: {_count(found.rows)}{doubtful}", "bold"), ""]
+    count = say_number("{number} row", "{number} rows", found.rows)
+    if found.doubtful:
+        count = say("{rows}, {number} doubtful (?)", rows=count, number=found.doubtful)
+    lines = [style.paint(f"{say(found.title)}: {count}", "bold"), ""]
     lines += _columns(((*names, ""), *cells), style, cut=True)
     lines += ["", *notes((found,), today, style)]
     example = command_line(("envdoctor", "knowledge", found.name, *key_of(found.name, rows[0])))
-    lines.append(style.wrap(f"`{example}` shows a row with its source."))
+    lines.append(style.wrap(say("`{command}` shows a row with its source.", command=example)))
     return "\n".join(lines) + "\n"
 
 
@@ -57,11 +63,15 @@ def notes(found: tuple[Summary, ...], today: date, style: Style) -> list[str]:
     lines = []
     for each in found:
         if is_old(each.newest, today):
-            said = (
-                f"{each.name} was last checked on {each.newest}, {days_since(each.newest, today)} days ago; "
-                f"after {OLD_AFTER_DAYS} days releases are likely to be missing from it."
+            said = say(
+                "{table} was last checked on {newest}, {days} days ago; "
+                "after {most} days releases are likely to be missing from it.",
+                table=each.name,
+                newest=each.newest,
+                days=days_since(each.newest, today),
+                most=OLD_AFTER_DAYS,
             )
-            lines.append(style.paint("note", "note") + style.wrap(said, "  ", "note: ").removeprefix("note"))
+            lines.append(style.wrap(said, "  ", f"{style.paint(say('note'), 'note')}: "))
     return [*lines, ""] if lines else []
 
 
@@ -74,7 +84,7 @@ def plain(value: object) -> str:
     if value is None:
         return "-"
     if isinstance(value, bool):
-        return "yes" if value else "no"
+        return say("yes") if value else say("no")
     if isinstance(value, tuple):
         # Requirements hold commas and spaces of their own.
         joint = ", " if any(" " in plain(each) for each in value) else " "
@@ -93,15 +103,15 @@ def _row(name: str, row: Row, today: date, style: Style) -> str:
         if field not in _PROVENANCE and not field.endswith("doubt"):
             lines += _field(field, getattr(row, field), style)
     days = days_since(row.checked, today)
-    ago = "today" if days == 0 else "1 day ago" if days == 1 else f"{days} days ago"
+    ago = say("today") if days == 0 else say_number("{number} day ago", "{number} days ago", days)
     lines += [
         "",
-        f"  source:  {row.source}",
-        f"  how:     {_HOW[row.how]}",
-        f"  checked: {row.checked}, {ago}",
+        f"  {padded(say('source:'), 9)}{row.source}",
+        f"  {padded(say('how:'), 9)}{say(_HOW[row.how])}",
+        f"  {padded(say('checked:'), 9)}{row.checked}, {ago}",
     ]
-    doubts = [f"of {what}: {doubt}" if what else doubt for what, doubt in doubts_of(row)]
-    lines += [style.wrap(each, " " * 11, "  doubt:   ") for each in doubts or ["none known"]]
+    doubts = [say("of {field}: {doubt}", field=what, doubt=doubt) if what else doubt for what, doubt in doubts_of(row)]
+    lines += [style.row(say("doubt:"), each, 9) for each in doubts or [say("none known")]]
     return "\n".join(lines) + "\n"
 
 
@@ -112,7 +122,7 @@ def _field(name: str, value: object, style: Style) -> list[str]:
         lines = [f"  {name}:"]
         lines += [style.wrap(plain(each), " " * 6, "    - ") for each in value]
         return lines
-    shown = "none" if value in ((), {}, "") else plain(value)
+    shown = say("none") if value in ((), {}, "") else plain(value)
     return [style.wrap(f"{name}: {shown}", " " * 4, "  ")]
 
 
@@ -120,14 +130,12 @@ def _columns(rows: tuple[tuple[str, ...], ...], style: Style, *, cut: bool) -> l
     if cut:
         # The first column is the key, which people copy.
         rows = tuple((row[0], *(_cut(each) for each in row[1:])) for row in rows)
-    widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    widths = [max(columns(row[at]) for row in rows) for at in range(len(rows[0]))]
+    lines = [
+        " ".join(padded(cell, width + 1) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    ]
     return [style.paint(lines[0], "absent"), *lines[1:]]
 
 
 def _cut(text: str) -> str:
     return text if len(text) <= _CELL else text[: _CELL - 1] + "…"
-
-
-def _count(rows: int) -> str:
-    return "1 row" if rows == 1 else f"{rows} rows"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from envdoctor.model.outcome import Metrics, Outcome, Trial
-from envdoctor.report.quantities import size
+from envdoctor.model.outcome import Outcome, Shortage, Trial
+from envdoctor.model.speech import message, say
+from envdoctor.report.quantities import figures, size
 from envdoctor.report.text import Style
 
 _TITLES = {
@@ -13,17 +14,27 @@ _TITLES = {
     "mobilenetv2": "MobileNetV2",
     "gpt2": "GPT-2 (124M)",
     "gpt2-medium": "GPT-2 medium (355M)",
+    "pretrained-cnn": message("Trained CNN"),
+    "pretrained-gpt2": message("Trained GPT-2 (124M)"),
 }
-_SPEEDS = {"images/s": "recognizing 224x224 images", "tokens/s": "generating text, one at a time"}
+_SPEEDS = {"images/s": message("recognizing 224x224 images"), "tokens/s": message("generating text, one at a time")}
 _STATES = {
-    "passed": "passed",
-    "failed": "failed",
-    "out-of-memory": "ran out of memory",
-    "timeout": "took too long",
-    "crashed": "crashed",
-    "not-run": "did not run",
+    "passed": message("{workload} passed: {where}"),
+    "failed": message("{workload} failed: {where}"),
+    "out-of-memory": message("{workload} ran out of memory: {where}"),
+    "timeout": message("{workload} took too long: {where}"),
+    "crashed": message("{workload} crashed: {where}"),
+    "not-run": message("{workload} did not run: {where}"),
 }
-_INDENT = " " * 16
+_WHERE = {
+    "weights": message("the weights of the network found no room"),
+    "activations": message("what the layers give found no room beside the weights"),
+    "optimizer": message("what the optimizer keeps for each weight found no room"),
+    "fragmentation": message("the allocator had enough, but in pieces that were too small (fragmentation)"),
+    "another-process": message("other processes hold the memory that it needs"),
+    "unknown": message("it is not known what found no room"),
+}
+_LABEL = 14
 
 
 def text(outcomes: tuple[Outcome, ...], style: Style | None = None) -> str:
@@ -35,45 +46,71 @@ def text(outcomes: tuple[Outcome, ...], style: Style | None = None) -> str:
 def _block(outcome: Outcome, style: Style) -> list[str]:
     passed = outcome.status == "passed"
     mark = style.paint("+" if passed else "x", "good" if passed else "error")
-    version = f" {outcome.framework_version}" if outcome.framework_version else ""
-    device = f" on {outcome.device}" if outcome.device != "auto" else ""
-    name = f" ({outcome.device_name})" if outcome.device_name else ""
-    title = f"{_TITLES.get(outcome.workload, outcome.workload)} {_STATES[outcome.status]}"
-    lines = [style.wrap(f"{title}: {outcome.framework}{version}{device}{name}", "  ", f"{mark} ")]
+    lines = [style.wrap(title(outcome), "  ", f"{mark} ")]
     if outcome.reason:
-        lines.append(_row("why", outcome.reason, style))
+        lines.append(style.row(say("why"), outcome.reason, _LABEL))
     if outcome.hint:
-        lines.append(_row("what to do", outcome.hint, style))
-    lines += [_row(label, value, style) for label, value in _numbers(outcome, outcome.metrics)]
+        lines.append(style.row(say("what to do"), outcome.hint, _LABEL))
+    if outcome.shortage:
+        lines += [style.row(label, value, _LABEL) for label, value in shortage(outcome.shortage)]
+    if outcome.answer:
+        lines.append(style.row(say("answer"), outcome.answer, _LABEL))
+    lines += [style.row(label, value, _LABEL) for label, value in numbers(outcome)]
     if outcome.log:
-        lines.append(_row("full output", outcome.log, style))
+        lines.append(style.row(say("full output"), outcome.log, _LABEL))
     return lines
 
 
-def _row(label: str, value: str, style: Style) -> str:
-    return style.wrap(value, _INDENT, f"  {label:<13} ")
+def shortage(found: Shortage) -> list[tuple[str, str]]:
+    """Say where memory ran out, and what would fit, each with its label."""
+    rows = [(say("where"), say(_WHERE[found.where]))]
+    if found.room_bytes is not None and found.needed_bytes is not None:
+        sizes = {"room": size(found.room_bytes), "needed": size(found.needed_bytes)}
+        rows.append((say("room"), say("{room}; a program that does just this needs up to {needed}", **sizes)))
+    rows += [
+        (say("would fit"), say("{size}: {change}", size=size(each.device_bytes), change=each.what))
+        for each in found.changes
+    ]
+    if found.needed_bytes is not None and not found.changes:
+        rows.append((say("would fit"), say("nothing that is known: take a larger device, or a smaller network")))
+    return rows
 
 
-def _numbers(outcome: Outcome, metrics: Metrics) -> list[tuple[str, str]]:
-    rows = []
+def title(outcome: Outcome) -> str:
+    """Say in one line what ran where, and what came of it."""
+    version = f" {outcome.framework_version}" if outcome.framework_version else ""
+    where = f"{outcome.framework}{version}"
+    if outcome.device != "auto":
+        where = say("{framework} on {device}", framework=where, device=outcome.device)
+    where += f" ({outcome.device_name})" if outcome.device_name else ""
+    return say(_STATES[outcome.status], workload=say(_TITLES.get(outcome.workload, outcome.workload)), where=where)
+
+
+def numbers(outcome: Outcome) -> list[tuple[str, str]]:
+    """Give what was measured, each with its label; what was not measured is left out."""
+    metrics, rows = outcome.metrics, []
     if metrics.parameters is not None:
-        rows.append(("parameters", f"{metrics.parameters:,}{_as_published(outcome)}"))
+        count = f"{metrics.parameters:,}"
+        rows.append((say("parameters"), say("{count}, as published", count=count) if _as_published(outcome) else count))
     if metrics.loss_first is not None and metrics.loss_last is not None:
-        rows.append(("loss", f"{metrics.loss_first:.3g} -> {metrics.loss_last:.3g} while training a small one"))
+        ends = {"first": f"{metrics.loss_first:.3g}", "last": f"{metrics.loss_last:.3g}"}
+        rows.append((say("loss"), say("{first} -> {last} while training a small one", **ends)))
     if metrics.max_abs_error is not None and metrics.tolerance is not None:
-        rows.append(
-            ("largest error", f"{metrics.max_abs_error:.2g} against the reference; {metrics.tolerance:.2g} is allowed")
-        )
+        errors = {"error": f"{metrics.max_abs_error:.2g}", "tolerance": f"{metrics.tolerance:.2g}"}
+        rows.append((say("largest error"), say("{error} against the reference; {tolerance} is allowed", **errors)))
     if metrics.throughput is not None:
         what = _SPEEDS.get(metrics.unit or "")
-        rows.append(("speed", f"{metrics.throughput:.3g} {metrics.unit or ''}{f', {what}' if what else ''}"))
+        speed = f"{figures(metrics.throughput)} {metrics.unit or ''}"
+        rows.append((say("speed"), ", ".join((speed, say(what))) if what else speed))
     if metrics.peak_memory_bytes is not None:
         predicted = metrics.predicted_memory_bytes
-        also = f"; {size(predicted)} were predicted" if predicted is not None else ""
-        rows.append(("peak memory", f"{size(metrics.peak_memory_bytes)} {_kind_of_memory(outcome)}{also}"))
-    rows += [("tried" if each.ran else "not tried", _tried(each)) for each in outcome.trials]
+        peak = _peak(outcome, size(metrics.peak_memory_bytes))
+        if predicted is not None:
+            peak = say("{peak}; {predicted} were predicted", peak=peak, predicted=size(predicted))
+        rows.append((say("peak memory"), peak))
+    rows += [(say("tried") if each.ran else say("not tried"), _tried(each)) for each in outcome.trials]
     if metrics.seconds is not None:
-        rows.append(("took", f"{metrics.seconds:.0f} s"))
+        rows.append((say("took"), say("{seconds} s", seconds=f"{metrics.seconds:.0f}")))
     return rows
 
 
@@ -81,17 +118,18 @@ def _tried(trial: Trial) -> str:
     if not trial.ran:
         return f"{trial.name}: {trial.reason}"
     return (
-        trial.name if trial.throughput is None else f"{trial.name}: {trial.throughput:.3g} {trial.unit or ''}".rstrip()
+        trial.name
+        if trial.throughput is None
+        else f"{trial.name}: {figures(trial.throughput)} {trial.unit or ''}".rstrip()
     )
 
 
-def _as_published(outcome: Outcome) -> str:
-    equal = any(check.name == "parameter count" and check.passed for check in outcome.checks)
-    return ", as published" if equal else ""
+def _as_published(outcome: Outcome) -> bool:
+    return any(check.name == "parameter count" and check.passed for check in outcome.checks)
 
 
-def _kind_of_memory(outcome: Outcome) -> str:
+def _peak(outcome: Outcome, peak: str) -> str:
     # A workload that could not speak for itself was watched from outside, where only host memory is seen.
     if outcome.device in ("cuda", "xpu", "mps") and outcome.framework_version:
-        return "on the device"
-    return "of host memory, Python and the framework included"
+        return say("{size} on the device", size=peak)
+    return say("{size} of host memory, Python and the framework included", size=peak)

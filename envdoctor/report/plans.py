@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 
 from envdoctor.model.onboarding import BuiltImage, Made
+from envdoctor.model.speech import say, say_number
 from envdoctor.model.stack import Conflict, Plan, Reason, Stack
 from envdoctor.report.quantities import size
 from envdoctor.report.text import Style
@@ -13,7 +14,13 @@ from envdoctor.report.text import Style
 def title(stack: Stack) -> str:
     """Name a stack in one line."""
     build = f"CUDA {stack.cuda}" if stack.cuda else stack.variant
-    return f"{stack.framework} {stack.framework_version} ({build}) with Python {stack.python}"
+    return say(
+        "{framework} {version} ({build}) with Python {python}",
+        framework=stack.framework,
+        version=stack.framework_version,
+        build=build,
+        python=stack.python,
+    )
 
 
 def plan(chosen: Plan, paths: tuple[str, ...], folder: str | None, style: Style) -> str:
@@ -23,20 +30,23 @@ def plan(chosen: Plan, paths: tuple[str, ...], folder: str | None, style: Style)
     lines += reasons(chosen.reasons, style)
     if stack.min_driver and stack.min_driver.linux:
         windows = f" (Windows {stack.min_driver.windows})" if stack.min_driver.windows else ""
-        lines.append(style.wrap(f"oldest NVIDIA driver: {stack.min_driver.linux}{windows}", "  "))
+        oldest = f"{stack.min_driver.linux}{windows}"
+        lines.append(style.wrap(say("oldest NVIDIA driver: {version}", version=oldest), "  "))
     if stack.conda_note:
-        lines.append(style.wrap(f"conda: {stack.conda_note}", "  "))
-    lines += ["", "install it with", f"  {shlex.join(stack.pip_command)}"]
+        lines.append(style.wrap(say("conda: {note}", note=stack.conda_note), "  "))
+    lines += ["", say("install it with"), f"  {shlex.join(stack.pip_command)}"]
     if stack.uv_command:
-        lines += ["or with uv", f"  {shlex.join(stack.uv_command)}"]
+        lines += [say("or with uv"), f"  {shlex.join(stack.uv_command)}"]
     lines.append("")
     if stack.build_command:
-        lines += [f"then, where nvcc of CUDA {stack.cuda} is,", f"  {shlex.join(stack.build_command)}", ""]
+        then = say("then, where nvcc of CUDA {cuda} is,", cuda=stack.cuda)
+        lines += [then, f"  {shlex.join(stack.build_command)}", ""]
     if folder is None:
-        lines += [style.wrap(f"would write: {', '.join(paths)}")]
+        lines += [style.wrap(say("would write: {paths}", paths=", ".join(paths)))]
     else:
-        lines += [f"written to {folder}/", *(f"  {path}" for path in paths)]
-        lines += ["", style.wrap(f"Next: read {folder}/README.md, or let `envdoctor onboard` do it all.")]
+        lines += [say("written to {folder}/", folder=folder), *(f"  {path}" for path in paths)]
+        after = say("Next: read {file}, or let `envdoctor onboard` do it all.", file=f"{folder}/README.md")
+        lines += ["", style.wrap(after)]
     return "\n".join(lines) + "\n"
 
 
@@ -47,11 +57,17 @@ def wheelhouse(chosen: Plan, folder: str, paths: tuple[str, ...], style: Style) 
     typed = f"powershell -ExecutionPolicy Bypass -File {shlex.quote(script)}"
     if chosen.target.os != "windows":
         typed = shlex.join(("sh", script))
-    said = (
-        f"{len(wheels)} wheels are in {shlex.quote(folder)}. Copy the folder to the machine without network, then type"
+    said = say_number(
+        "{number} wheel is in {folder}. Copy the folder to the machine without network, then type",
+        "{number} wheels are in {folder}. Copy the folder to the machine without network, then type",
+        len(wheels),
+        folder=shlex.quote(folder),
     )
-    built = f"\n{style.wrap('What is compiled there is not among them: ' + shlex.join(chosen.stack.build_command))}"
-    return f"\n{style.wrap(said)}\n  {typed}{built if chosen.stack.build_command else ''}\n"
+    lines = ["", style.wrap(said), f"  {typed}"]
+    if chosen.stack.build_command:
+        command = shlex.join(chosen.stack.build_command)
+        lines.append(style.wrap(say("What is compiled there is not among them: {command}", command=command)))
+    return "\n".join(lines) + "\n"
 
 
 def made(environment: Made, style: Style) -> str:
@@ -60,17 +76,23 @@ def made(environment: Made, style: Style) -> str:
     enter = f"conda activate {path}" if environment.manager == "conda" else f". {path}/bin/activate"
     conda = ", ".join(f"{name} {match}" for name, match in environment.stack.conda_packages.items())
     what = conda if environment.manager == "conda" else title(environment.stack)
-    lines = [style.paint(style.wrap(f"made with {environment.manager}: {what}"), "bold"), f"  {enter}"]
-    return "\n".join([*lines, "prove it with", f"  envdoctor verify --python {shlex.quote(environment.python)}"]) + "\n"
+    said = say("made with {manager}: {what}", manager=environment.manager, what=what)
+    lines = [style.paint(style.wrap(said), "bold"), f"  {enter}"]
+    return (
+        "\n".join([*lines, say("prove it with"), f"  envdoctor verify --python {shlex.quote(environment.python)}"])
+        + "\n"
+    )
 
 
 def image(built: BuiltImage, style: Style) -> str:
     """Say which image was built, on what, and how it is proved."""
     tag = shlex.quote(built.tag)
-    lines = [style.paint(f"built {built.tag}: {size(built.size_bytes)} in {built.seconds:.0f} s", "bold")]
+    seconds = f"{built.seconds:.0f}"
+    said = say("built {tag}: {size} in {seconds} s", tag=built.tag, size=size(built.size_bytes), seconds=seconds)
+    lines = [style.paint(said, "bold")]
     if built.base:
-        lines.append(style.wrap(f"its base by digest, for --build-arg BASE=…: {built.base}", "  "))
-    return "\n".join([*lines, "prove it with", f"  envdoctor verify --image {tag}"]) + "\n"
+        lines.append(style.wrap(say("its base by digest, for --build-arg BASE=…: {base}", base=built.base), "  "))
+    return "\n".join([*lines, say("prove it with"), f"  envdoctor verify --image {tag}"]) + "\n"
 
 
 def reasons(given: tuple[Reason, ...], style: Style) -> list[str]:
@@ -87,11 +109,11 @@ def conflict(found: Conflict, style: Style) -> str:
     lines = [style.paint(style.wrap(found.summary), "error"), ""]
     lines += reasons(found.reasons, style)
     if found.alternatives:
-        lines += ["", "what does fit"]
+        lines += ["", say("what does fit")]
         for stack in found.alternatives:
             lines += [f"  - {title(stack)}", f"      {shlex.join(stack.pip_command)}"]
     if found.ways:
-        lines += ["", "what else can be done"]
+        lines += ["", say("what else can be done")]
         for way in found.ways:
             page = f" [{way.page}]" if way.page else ""
             lines.append(style.wrap(f"{way.summary} ({way.effect}){page}", "    ", "  - "))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from envdoctor.model.speech import say
+
 
 def size(count: int | None) -> str:
     """Write bytes with a binary unit, three figures.
@@ -10,7 +12,7 @@ def size(count: int | None) -> str:
     ('12 GiB', '8 GiB', '512 B', 'unknown')
     """
     if count is None:
-        return "unknown"
+        return say("unknown")
     amount = float(count)
     for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
         if amount < 1024 or unit == "TiB":

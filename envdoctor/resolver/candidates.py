@@ -19,6 +19,7 @@ from envdoctor.knowledge.builds import (
 from envdoctor.knowledge.fit import wheel_pythons
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.model import Record
+from envdoctor.model.speech import say
 from envdoctor.model.stack import Request, Target
 from envdoctor.model.version import major, minor, numbers, public
 from envdoctor.resolver.companions import pythons_together
@@ -109,6 +110,11 @@ def wants_version(request: Request, version: str) -> bool:
 def _unwanted(build: Build, request: Request) -> Iterator[Objection]:
     release = build.release
     if not wants_version(request, release.version):
-        yield Objection(constraint="version", because=f"torch {request.framework_version} was asked for")
+        yield Objection(
+            constraint="version",
+            because=say("torch {framework_version} was asked for", framework_version=request.framework_version),
+        )
     if build.cuda and request.cuda != "auto" and not wants_cuda(request, build.cuda):
-        yield Objection(constraint="cuda", because=f"CUDA {request.cuda} was asked for", source=release.source)
+        yield Objection(
+            constraint="cuda", because=say("CUDA {cuda} was asked for", cuda=request.cuda), source=release.source
+        )

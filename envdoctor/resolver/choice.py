@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from envdoctor.knowledge.builds import XPU_GUIDE, Candidate, card_name, gpus_of
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.knowledge.ranking import best
+from envdoctor.model.speech import say
 from envdoctor.model.stack import Conflict, Plan, Reason, Request, Target
 from envdoctor.model.version import numbers
 from envdoctor.resolver.candidates import Rejected, goal_of, judge
@@ -55,7 +56,7 @@ def _torch(request: Request, target: Target, facts: Knowledge) -> Plan | Conflic
         *_why_release(chosen, fitting, rejected, request, facts),
         *why_cuda(chosen.build.cuda, target, facts),
         *_why_code(chosen, target),
-        *(Reason(choice="not certain", because=doubt) for doubt in chosen.doubts),
+        *(Reason(choice=say("not certain"), because=doubt) for doubt in chosen.doubts),
         *built.reasons,
     )
     return Plan(request=request, target=target, stack=built.stack, reasons=reasons)
@@ -67,16 +68,19 @@ def _why_device(
     goal, kind = goal_of(request, target), chosen.build.kind
     vendors: set[str] = {gpu.vendor for gpu in target.gpus}
     if request.cuda == "cpu":
-        yield Reason(choice="the CPU build", because="it was asked for")
+        yield Reason(choice=say("the CPU build"), because=say("it was asked for"))
     elif kind == "cuda" and "nvidia" not in vendors:
         if request.cuda == "auto":
-            because = f"driver {target.driver} is an NVIDIA driver; no GPU was named, so its generation was not judged"
+            because = say(
+                "driver {driver} is an NVIDIA driver; no GPU was named, so its generation was not judged",
+                driver=target.driver,
+            )
         else:
-            because = "no NVIDIA GPU was found or named: the stack is for another machine, or for a container"
-        yield Reason(choice="a CUDA build", because=because)
+            because = say("no NVIDIA GPU was found or named: the stack is for another machine, or for a container")
+        yield Reason(choice=say("a CUDA build"), because=because)
     elif goal != kind:
         accelerated = tuple(each for each in rejected if each.build.kind == goal)
-        yield Reason(choice="the CPU build", because="no GPU build that fits this machine is published")
+        yield Reason(choice=say("the CPU build"), because=say("no GPU build that fits this machine is published"))
         yield from why_none(accelerated, minimal(accelerated), request, facts)
         elsewhere = conda_for_gpus(target, facts) if goal == "cuda" else None
         if elsewhere:
@@ -85,21 +89,27 @@ def _why_device(
     elif kind == "rocm":
         yield Reason(
             choice=chosen.build.tag,
-            because=f"it is built for {', '.join(card_name(gpu) for gpu in gpus_of(target, 'amd'))}; "
-            "ROCm's own kernel driver is needed",
+            because=say(
+                "it is built for {gpus_of}; ROCm's own kernel driver is needed",
+                gpus_of=", ".join(card_name(gpu) for gpu in gpus_of(target, "amd")),
+            ),
             source=next(row.source for row in facts.rocm_indexes if row.tag == chosen.build.tag),
         )
     elif kind == "xpu":
-        because = (
+        because = say(
             "it is built for Intel GPUs (Arc and Data Center GPU Max); Intel's own driver is needed, in a container too"
         )
         yield Reason(choice="xpu", because=because, source=XPU_GUIDE)
     elif kind == "mps":
-        yield Reason(choice="the macOS build", because="the plain wheel uses Apple's GPU through MPS", source=_MPS)
+        yield Reason(
+            choice=say("the macOS build"), because=say("the plain wheel uses Apple's GPU through MPS"), source=_MPS
+        )
     elif kind == "cpu":
         yield from _why_cpu(target, vendors)
     if kind == "cuda" and "amd" in vendors:
-        yield Reason(choice="NVIDIA before AMD", because="one build serves one vendor; the AMD GPU stays unused")
+        yield Reason(
+            choice=say("NVIDIA before AMD"), because=say("one build serves one vendor; the AMD GPU stays unused")
+        )
 
 
 def _one_at_a_time(request: Request, target: Target, facts: Knowledge) -> Iterator[Reason]:
@@ -109,19 +119,21 @@ def _one_at_a_time(request: Request, target: Target, facts: Knowledge) -> Iterat
         found = _torch(request, replace(target, gpus=(gpu,)), facts)
         if isinstance(found, Plan) and found.stack.cuda:
             stack = found.stack
-            because = (
-                f"torch {stack.framework_version}+{stack.variant} runs on it: name that card alone with --gpu, and "
-                "keep the others out with CUDA_VISIBLE_DEVICES"
+            because = say(
+                "torch {framework_version}+{variant} runs on it: name that card alone with --gpu, and keep the others "
+                "out with CUDA_VISIBLE_DEVICES",
+                framework_version=stack.framework_version,
+                variant=stack.variant,
             )
-            yield Reason(choice=f"{card_name(gpu)} by itself", because=because)
+            yield Reason(choice=say("{card_name} by itself", card_name=card_name(gpu)), because=because)
 
 
 def _why_cpu(target: Target, vendors: set[str]) -> Iterator[Reason]:
     if "amd" in vendors:
-        because = f"PyTorch's ROCm builds are for Linux, and this is {target.os}"
-        yield Reason(choice="the CPU build", because=because)
+        because = say("PyTorch's ROCm builds are for Linux, and this is {os}", os=target.os)
+        yield Reason(choice=say("the CPU build"), because=because)
     else:
-        yield Reason(choice="the CPU build", because="this machine has no GPU that torch could use")
+        yield Reason(choice=say("the CPU build"), because=say("this machine has no GPU that torch could use"))
 
 
 def _why_release(
@@ -132,24 +144,26 @@ def _why_release(
     facts: Knowledge,
 ) -> Iterator[Reason]:
     release, kind = chosen.build.release, chosen.build.kind
-    name = f"torch {release.version}"
+    name = say("torch {version}", version=release.version)
     if request.framework_version:
-        yield Reason(choice=name, because="it is the newest of the version asked for", source=release.source)
+        yield Reason(choice=name, because=say("it is the newest of the version asked for"), source=release.source)
         return
     newer = [row for row in facts.torch_releases if numbers(row.version) > numbers(release.version)]
     for row in newer[-1:]:
         skipped = next((each for each in fitting if each.build.release == row and each.build.kind == kind), None)
         objection = next((e.objections[0] for e in rejected if e.build.release == row and e.build.kind == kind), None)
-        because = "the newest release that fits"
+        because = say("the newest release that fits")
         if skipped and skipped.doubts:
-            because += f" and is certain; {row.version} is not: {skipped.doubts[0]}"
+            because += say(" and is certain; {version} is not: {doubts}", version=row.version, doubts=skipped.doubts[0])
         elif objection:
-            because += f"; {row.version} does not: {objection.because}"
+            because += say("; {version} does not: {because}", version=row.version, because=objection.because)
         elif kind == "xpu":
-            because += f"; whether {row.version} and later have a build for Intel GPUs was not read"
+            because += say(
+                "; whether {version} and later have a build for Intel GPUs was not read", version=row.version
+            )
         yield Reason(choice=name, because=because, source=release.source)
     if not newer:
-        yield Reason(choice=name, because="the newest release", source=release.source)
+        yield Reason(choice=name, because=say("the newest release"), source=release.source)
 
 
 def _why_code(chosen: Candidate, target: Target) -> Iterator[Reason]:
@@ -159,6 +173,6 @@ def _why_code(chosen: Candidate, target: Target) -> Iterator[Reason]:
     for gpu in dict.fromkeys(gpus_of(target, "nvidia")):
         if gpu.capability is None or chosen.doubts:
             continue
-        how = "PTX that the driver compiles at the first start" if chosen.jit else "machine code"
-        because = f"{chosen.build.name} has {how} for it"
+        how = say("PTX that the driver compiles at the first start") if chosen.jit else say("machine code")
+        because = say("{name} has {how} for it", name=chosen.build.name, how=how)
         yield Reason(choice=card_name(gpu), because=because, source=variant.sm_source)

@@ -9,6 +9,7 @@ from envdoctor.knowledge.builds import Build, Objection, card_name, gpus_of
 from envdoctor.knowledge.fit import code_serves
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.model import Record
+from envdoctor.model.speech import say
 from envdoctor.model.stack import Reason, Target, TargetGpu
 from envdoctor.model.version import at_least, compare, major, numbers
 
@@ -98,7 +99,7 @@ def _source(name: str, facts: Knowledge) -> str:
 def _pick(name: str, setting: _Setting, facts: Knowledge) -> Pick | str:
     kind = setting.build.kind
     if kind != "cuda" and name not in ("transformers", "bitsandbytes"):
-        return f"{name} is for CUDA, and {setting.build.name} is not"
+        return say("{name} is for CUDA, and {build_name} is not", name=name, build_name=setting.build.name)
     return {
         "vllm": _vllm,
         "xformers": _xformers,
@@ -111,62 +112,79 @@ def _pick(name: str, setting: _Setting, facts: Knowledge) -> Pick | str:
 
 def _vllm(setting: _Setting, facts: Knowledge) -> Pick | str:
     if setting.target.os not in ("linux", "wsl2"):
-        return f"vllm has wheels for Linux only, not for {setting.target.os}"
+        return say("vllm has wheels for Linux only, not for {os}", os=setting.target.os)
     release = setting.build.release
     problem = ""
     for row in facts.vllm_releases:
         pairs = (("torch", row.torch, release.version), ("torchvision", row.torchvision, release.torchvision))
         if not all(spec is None or version is None or _accepts(spec, version) for _, spec, version in pairs):
             continue
-        problem = problem or _wheel_problem(f"vllm {row.version}", row.requires_python, row.glibc, setting)
+        problem = problem or _wheel_problem(
+            say("vllm {version}", version=row.version), row.requires_python, row.glibc, setting
+        )
         if _wheel_problem("", row.requires_python, row.glibc, setting):
             continue
         hardware = next((each for each in facts.vllm_hardware if _within(row.version, each.first, each.last)), None)
         if hardware and (small := _below(hardware.capability_min, setting)):
-            problem = problem or _too_small(f"vllm {row.version}", hardware.capability_min, small)
+            problem = problem or _too_small(say("vllm {version}", version=row.version), hardware.capability_min, small)
             continue
         doubts = [*_default_build("vllm", row.version, setting)]
         if hardware is None and setting.gpus:
-            doubts.append(f"which GPUs vllm {row.version} serves is not in the tables")
+            doubts.append(say("which GPUs vllm {version} serves is not in the tables", version=row.version))
         asked = (("transformers", row.transformers), ("xformers", row.xformers))
         return Pick(
             version=row.version,
-            because=f"it pins torch {row.torch}",
+            because=say("it pins torch {torch}", torch=row.torch),
             source=row.source,
             doubts=tuple(doubts),
             pins=tuple((name, spec) for name, spec in asked if spec),
         )
     newest = facts.vllm_releases[0]
-    return problem or f"no vllm in the tables accepts torch {setting.torch}; {newest.version} asks for {newest.torch}"
+    return problem or say(
+        "no vllm in the tables accepts torch {torch}; {version} asks for {newest_torch}",
+        torch=setting.torch,
+        version=newest.version,
+        newest_torch=newest.torch,
+    )
 
 
 def _xformers(setting: _Setting, facts: Knowledge) -> Pick | str:
     if setting.target.arch != "x86_64":
-        return f"no xformers wheel for {setting.target.arch} is in the tables"
+        return say("no xformers wheel for {arch} is in the tables", arch=setting.target.arch)
     problem = ""
     for row in facts.xformers_releases:
         if not _accepts(row.torch, setting.torch) or not _accepts(setting.pins.get("xformers", ""), row.version):
             continue
-        stopped = _wheel_problem(f"xformers {row.version}", row.requires_python, row.glibc, setting)
+        stopped = _wheel_problem(
+            say("xformers {version}", version=row.version), row.requires_python, row.glibc, setting
+        )
         small = _below(row.capability_min, setting) if row.capability_min else None
         if stopped or small:
-            problem = problem or stopped or _too_small(f"xformers {row.version}", row.capability_min or "", small)
+            problem = (
+                problem
+                or stopped
+                or _too_small(say("xformers {version}", version=row.version), row.capability_min or "", small)
+            )
             continue
         doubts = [*_default_build("xformers", row.version, setting)]
         if not row.any_python and setting.python != "3.11":
-            doubts.append(f"xformers {row.version}: only its wheel for Python 3.11 was looked at")
+            doubts.append(say("xformers {version}: only its wheel for Python 3.11 was looked at", version=row.version))
         if setting.target.os == "windows":
-            doubts.append(f"xformers {row.version}: only its wheels for Linux were looked at")
-        because = f"the newest one that accepts torch {setting.torch} ({row.torch})"
+            doubts.append(say("xformers {version}: only its wheels for Linux were looked at", version=row.version))
+        because = say(
+            "the newest one that accepts torch {torch} ({row_torch})", torch=setting.torch, row_torch=row.torch
+        )
         return Pick(version=row.version, because=because, source=row.source, doubts=tuple(doubts))
     if not problem and "xformers" in setting.pins:
         return _as_vllm_asks("xformers", setting, facts)
-    return problem or f"no xformers in the tables accepts torch {setting.torch}"
+    return problem or say("no xformers in the tables accepts torch {torch}", torch=setting.torch)
 
 
 def _as_vllm_asks(name: str, setting: _Setting, facts: Knowledge) -> Pick:
     """Leave the release to vllm's metadata: not every release of the others is in the tables."""
-    return Pick(version=setting.pins[name], because="vllm's metadata asks for it", source=facts.vllm_releases[0].source)
+    return Pick(
+        version=setting.pins[name], because=say("vllm's metadata asks for it"), source=facts.vllm_releases[0].source
+    )
 
 
 def _transformers(setting: _Setting, facts: Knowledge) -> Pick | str:
@@ -176,16 +194,24 @@ def _transformers(setting: _Setting, facts: Knowledge) -> Pick | str:
             and _accepts(row.requires_python, setting.python)
             and _accepts(setting.pins.get("transformers", ""), row.version)
         ):
-            because = f"the newest one that accepts torch {setting.torch} and Python {setting.python}"
+            because = say(
+                "the newest one that accepts torch {torch} and Python {python}",
+                torch=setting.torch,
+                python=setting.python,
+            )
             return Pick(version=row.version, because=because, source=row.source)
     if "transformers" in setting.pins:
         return _as_vllm_asks("transformers", setting, facts)
-    return f"no transformers in the tables accepts torch {setting.torch} and Python {setting.python}"
+    return say(
+        "no transformers in the tables accepts torch {torch} and Python {python}",
+        torch=setting.torch,
+        python=setting.python,
+    )
 
 
 def _bitsandbytes(setting: _Setting, facts: Knowledge) -> Pick | str:
     if setting.build.kind in ("rocm", "xpu"):
-        return f"what bitsandbytes has for {setting.build.tag} is not in the tables"
+        return say("what bitsandbytes has for {tag} is not in the tables", tag=setting.build.tag)
     problem = ""
     for row in facts.bitsandbytes_releases:
         if not _accepts(row.torch or "", setting.torch) or not _accepts(row.requires_python or "", setting.python):
@@ -194,10 +220,18 @@ def _bitsandbytes(setting: _Setting, facts: Knowledge) -> Pick | str:
         if stopped:
             problem = problem or stopped
             continue
-        doubts = () if row.requires_python else (f"the Pythons of bitsandbytes {row.version} were not read",)
-        because = f"the newest one for torch {setting.torch} and these GPUs"
+        doubts = (
+            ()
+            if row.requires_python
+            else (say("the Pythons of bitsandbytes {version} were not read", version=row.version),)
+        )
+        because = say("the newest one for torch {torch} and these GPUs", torch=setting.torch)
         return Pick(version=row.version, because=because, source=row.source, doubts=doubts)
-    return problem or f"no bitsandbytes in the tables accepts torch {setting.torch} and Python {setting.python}"
+    return problem or say(
+        "no bitsandbytes in the tables accepts torch {torch} and Python {python}",
+        torch=setting.torch,
+        python=setting.python,
+    )
 
 
 def _no_bitsandbytes(version: str, setting: _Setting, facts: Knowledge) -> str | None:
@@ -205,22 +239,39 @@ def _no_bitsandbytes(version: str, setting: _Setting, facts: Knowledge) -> str |
     cuda, target = setting.build.cuda or "", setting.target
     hardware = next((each for each in facts.bitsandbytes_hardware if _within(version, each.first, each.last)), None)
     if hardware and (small := _below(hardware.capability_min, setting)):
-        return _too_small(f"bitsandbytes {version}", hardware.capability_min, small)
+        return _too_small(say("bitsandbytes {version}", version=version), hardware.capability_min, small)
     if hardware and hardware.cuda_first and not at_least(cuda, hardware.cuda_first):
-        return f"bitsandbytes {version} begins with CUDA {hardware.cuda_first}, and {setting.build.name} has {cuda}"
+        return say(
+            "bitsandbytes {version} begins with CUDA {cuda_first}, and {name} has {cuda}",
+            version=version,
+            cuda_first=hardware.cuda_first,
+            name=setting.build.name,
+            cuda=cuda,
+        )
     if hardware and hardware.cuda_last and compare(cuda, hardware.cuda_last) > 0:
-        return f"bitsandbytes {version} ends with CUDA {hardware.cuda_last}, and {setting.build.name} has {cuda}"
+        return say(
+            "bitsandbytes {version} ends with CUDA {cuda_last}, and {name} has {cuda}",
+            version=version,
+            cuda_last=hardware.cuda_last,
+            name=setting.build.name,
+            cuda=cuda,
+        )
     platform = f"{'windows' if target.os == 'windows' else 'linux'}_{target.arch}"
     rows = [each for each in facts.bitsandbytes_builds if each.version == version and each.platform == platform]
     inside = [each for each in rows if at_least(cuda, each.cuda_first) and compare(cuda, each.cuda_last) <= 0]
     if rows and not inside:
-        return f"bitsandbytes {version} has no library for CUDA {cuda}"
+        return say("bitsandbytes {version} has no library for CUDA {cuda}", version=version, cuda=cuda)
     for gpu in setting.gpus:
         have = [
             code_serves(facts, each.capabilities, (), gpu.capability or "", cuda=cuda) == "native" for each in inside
         ]
         if inside and not any(have):
-            return f"bitsandbytes {version} for CUDA {cuda} has no code that runs on {card_name(gpu)}"
+            return say(
+                "bitsandbytes {version} for CUDA {cuda} has no code that runs on {card_name}",
+                version=version,
+                cuda=cuda,
+                card_name=card_name(gpu),
+            )
     return None
 
 
@@ -235,16 +286,29 @@ def _onnxruntime(setting: _Setting, facts: Knowledge) -> Pick | str:
         and _accepts(row.requires_python or "", setting.python)
     ]
     if not near:
-        beside = f" and cuDNN {cudnn}" if cudnn else ""
-        return f"no onnxruntime-gpu in the tables is for CUDA {major(cuda)}{beside} on Python {setting.python}"
+        beside = say(" and cuDNN {cudnn}", cudnn=cudnn) if cudnn else ""
+        return say(
+            "no onnxruntime-gpu in the tables is for CUDA {cuda}{beside} on Python {python}",
+            cuda=major(cuda),
+            beside=beside,
+            python=setting.python,
+        )
     # A doubted row is not chosen while there is another.
     row = next((each for each in near if each.doubt is None and each.requires_python), near[0])
     doubts = [row.doubt] if row.doubt else []
     if row.requires_python is None:
-        doubts.append(f"the Pythons of onnxruntime-gpu {row.version} were not read")
+        doubts.append(say("the Pythons of onnxruntime-gpu {version} were not read", version=row.version))
     if setting.target.arch != "x86_64":
-        doubts.append(f"whether onnxruntime-gpu {row.version} has wheels for {setting.target.arch} was not read")
-    because = f"the newest one for CUDA {row.cuda} and cuDNN {row.cudnn}, which torch brings"
+        doubts.append(
+            say(
+                "whether onnxruntime-gpu {version} has wheels for {arch} was not read",
+                version=row.version,
+                arch=setting.target.arch,
+            )
+        )
+    because = say(
+        "the newest one for CUDA {cuda} and cuDNN {cudnn}, which torch brings", cuda=row.cuda, cudnn=row.cudnn
+    )
     return Pick(version=row.version, because=because, source=row.source, doubts=tuple(doubts))
 
 
@@ -252,23 +316,40 @@ def _flash(setting: _Setting, facts: Knowledge) -> Pick | str:
     row = next(each for each in facts.flash_attention if each.newest)
     assert row.newest and row.capability_min
     if small := _below(row.capability_min, setting):
-        return _too_small(f"flash-attn {row.newest}", row.capability_min, small)
+        return _too_small(say("flash-attn {newest}", newest=row.newest), row.capability_min, small)
     cuda, doubts = setting.build.cuda or "", []
     if row.cuda_min and not at_least(cuda, row.cuda_min):
-        doubts.append(f"flash-attn {row.newest} asks for CUDA {row.cuda_min}, by some copies of its page for less")
+        doubts.append(
+            say(
+                "flash-attn {newest} asks for CUDA {cuda_min}, by some copies of its page for less",
+                newest=row.newest,
+                cuda_min=row.cuda_min,
+            )
+        )
     if row.torch_min and not at_least(setting.torch, row.torch_min):
-        doubts.append(f"flash-attn {row.newest} asks for torch {row.torch_min}, by some copies of its page for less")
+        doubts.append(
+            say(
+                "flash-attn {newest} asks for torch {torch_min}, by some copies of its page for less",
+                newest=row.newest,
+                torch_min=row.torch_min,
+            )
+        )
     doubts += [
-        f"its page does not name {card_name(gpu)} among the GPUs of flash-attn {row.newest}, its build script does"
+        say(
+            "its page does not name {card_name} among the GPUs of flash-attn {newest}, its build script does",
+            card_name=card_name(gpu),
+            newest=row.newest,
+        )
         for gpu in setting.gpus
         if not (at_least("9.0", gpu.capability or ""))
     ]
-    because = (
-        "the package index has its source only: install it last, with --no-build-isolation, where nvcc of "
-        f"CUDA {cuda} is; compiling takes long"
+    because = say(
+        "the package index has its source only: install it last, with --no-build-isolation, where nvcc of CUDA {cuda} "
+        "is; compiling takes long",
+        cuda=cuda,
     )
     if row.prebuilt:
-        because += f". Wheels that others made: {row.prebuilt}"
+        because += say(". Wheels that others made: {prebuilt}", prebuilt=row.prebuilt)
     return Pick(version=row.newest, because=because, source=row.source, doubts=tuple(doubts), compiled=True)
 
 
@@ -276,17 +357,28 @@ def _default_build(name: str, version: str, setting: _Setting) -> Iterator[str]:
     build = setting.build
     if build.tag != build.release.default_linux:
         yield (
-            f"{name} {version} on the package index is compiled for torch's default build, "
-            f"{build.release.default_linux or 'which is not known'}; whether it runs with {build.tag} was not read"
+            say(
+                "{name} {version} on the package index is compiled for torch's default build, {default_linux}; "
+                "whether it runs with {tag} was not read",
+                name=name,
+                version=version,
+                default_linux=build.release.default_linux or "which is not known",
+                tag=build.tag,
+            )
         )
 
 
 def _wheel_problem(name: str, requires_python: str | None, glibc: str, setting: _Setting) -> str:
     if requires_python and not _accepts(requires_python, setting.python):
-        return f"{name} is for Python {requires_python}, not {setting.python}"
+        return say(
+            "{name} is for Python {requires_python}, not {python}",
+            name=name,
+            requires_python=requires_python,
+            python=setting.python,
+        )
     have = setting.target.glibc
     if setting.target.os in ("linux", "wsl2") and have and not at_least(have, glibc):
-        return f"{name} needs glibc {glibc} or newer; there is {have}"
+        return say("{name} needs glibc {glibc} or newer; there is {have}", name=name, glibc=glibc, have=have)
     return ""
 
 
@@ -295,7 +387,12 @@ def _below(capability: str, setting: _Setting) -> TargetGpu | None:
 
 
 def _too_small(name: str, capability: str, gpu: TargetGpu | None) -> str:
-    return f"{name} needs compute capability {capability} or newer, and {card_name(gpu) if gpu else 'a GPU'} is older"
+    return say(
+        "{name} needs compute capability {capability} or newer, and {card_name} is older",
+        name=name,
+        capability=capability,
+        card_name=card_name(gpu) if gpu else "a GPU",
+    )
 
 
 def _within(version: str, first: str, last: str | None) -> bool:

@@ -9,11 +9,12 @@ from envdoctor.knowledge.builds import Candidate, gpus_of
 from envdoctor.knowledge.fit import code_serves, driver_knows, driver_runs
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.knowledge.tables import CondaBuild, CondaCuda, TorchRelease
+from envdoctor.model.speech import message, say
 from envdoctor.model.stack import Reason, Request, Target
 from envdoctor.model.version import at_least, compare, minor, numbers
 from envdoctor.resolver.candidates import wants_cuda, wants_version
 
-EMPTY_NOTE = "conda brings Python only, and pip brings the rest"
+EMPTY_NOTE = message("conda brings Python only, and pip brings the rest")
 
 
 class CondaStack(NamedTuple):
@@ -39,19 +40,37 @@ def conda_stack(
     """
     build = candidate.build
     if build.kind == "rocm":
-        return CondaStack({}, f"conda-forge has no ROCm builds of pytorch; {EMPTY_NOTE}.")
+        return CondaStack(
+            {}, say("conda-forge has no ROCm builds of pytorch; {empty_note}.", empty_note=say(EMPTY_NOTE))
+        )
     if build.kind == "xpu":
-        return CondaStack({}, f"conda-forge's builds for Intel GPUs are not in the tables; {EMPTY_NOTE}.")
+        return CondaStack(
+            {},
+            say("conda-forge's builds for Intel GPUs are not in the tables; {empty_note}.", empty_note=say(EMPTY_NOTE)),
+        )
     if build.kind == "cuda" and target.arch == "aarch64":
-        return CondaStack({}, f"conda-forge's CUDA builds for aarch64 are not in the tables; {EMPTY_NOTE}.")
+        return CondaStack(
+            {},
+            say(
+                "conda-forge's CUDA builds for aarch64 are not in the tables; {empty_note}.", empty_note=say(EMPTY_NOTE)
+            ),
+        )
     chosen = max(
         _choices(candidate, request, target, facts), key=lambda each: _preference(each, candidate), default=None
     )
     if chosen is None:
-        what = f"pytorch {build.release.version}" if request.framework_version else "pytorch"
-        what += f" with CUDA {build.cuda}" if build.cuda else ""
+        what = say("pytorch {version}", version=build.release.version) if request.framework_version else "pytorch"
+        what += say(" with CUDA {cuda}", cuda=build.cuda) if build.cuda else ""
         source = facts.conda_builds[0].source
-        return CondaStack({}, f"conda-forge has no {what} for this target ({source}); {EMPTY_NOTE}.")
+        return CondaStack(
+            {},
+            say(
+                "conda-forge has no {what} for this target ({source}); {empty_note}.",
+                what=what,
+                source=source,
+                empty_note=say(EMPTY_NOTE),
+            ),
+        )
     return _packages(chosen, candidate, python, numpy, target, facts)
 
 
@@ -68,9 +87,11 @@ def conda_for_gpus(target: Target, facts: Knowledge) -> Reason | None:
     for row in facts.conda_builds:
         for build in reversed(_builds_for(row, target)):
             if _runs(build, target, facts):
-                because = (
-                    f"its pytorch {row.pytorch} is built with CUDA {build.cuda} and has code for all these GPUs: "
-                    f"conda install -c conda-forge pytorch-gpu={row.pytorch} cuda-version={build.cuda}"
+                because = say(
+                    "its pytorch {pytorch} is built with CUDA {cuda} and has code for all these GPUs: conda install "
+                    "-c conda-forge pytorch-gpu={pytorch} cuda-version={cuda}",
+                    pytorch=row.pytorch,
+                    cuda=build.cuda,
                 )
                 return Reason(choice="conda-forge", because=because, source=row.source)
     return None
@@ -93,10 +114,11 @@ def _builds_for(row: CondaBuild, target: Target) -> tuple[CondaCuda, ...]:
     if target.os != "windows":
         return row.builds
     # Windows builds come from the same recipe; 12.8 shares the architecture list of 12.9 there.
-    lists = {numbers(build.cuda)[0]: build for build in row.builds}
+    lists = {each: build for build in row.builds for each in (numbers(build.cuda)[:1], numbers(build.cuda))}
     return tuple(
-        CondaCuda(cuda=cuda, sm=lists[numbers(cuda)[0]].sm, ptx=lists[numbers(cuda)[0]].ptx)
+        CondaCuda(cuda=cuda, sm=build.sm, ptx=build.ptx)
         for cuda in row.cuda_windows
+        for build in (lists.get(numbers(cuda)) or lists[numbers(cuda)[:1]],)
     )
 
 
@@ -130,7 +152,8 @@ def _preference(choice: _Choice, candidate: Candidate) -> tuple[bool, tuple[int,
 
 def _release_of(row: CondaBuild, wanted: TorchRelease, request: Request, facts: Knowledge) -> TorchRelease | None:
     """Give the release of a row that serves best: the pip stack's where the row holds it, else the row's newest."""
-    if compare(row.first, wanted.version) <= 0 <= compare(row.pytorch, wanted.version):
+    inside = compare(row.first, wanted.version) <= 0 <= compare(row.pytorch, wanted.version)
+    if inside and wanted.version not in row.skipped:
         return wanted
     release = facts.torch(row.pytorch)
     return release if release and wants_version(request, release.version) else None
@@ -142,12 +165,23 @@ def _packages(
     release, version = choice.release, choice.release.version
     notes = []
     if version != candidate.build.release.version:
-        asked = f"CUDA {minor(choice.cuda)}" if choice.cuda else "the CPU"
+        asked = say("CUDA {cuda}", cuda=minor(choice.cuda)) if choice.cuda else say("the CPU")
         notes.append(
-            f"conda-forge's newest pytorch for {asked} is {version}, pip's is {candidate.build.release.version}"
+            say(
+                "conda-forge's newest pytorch for {asked} is {version}, pip's is {release_version}",
+                asked=asked,
+                version=version,
+                release_version=candidate.build.release.version,
+            )
         )
     if choice.cuda and choice.cuda != candidate.build.cuda:
-        notes.append(f"conda-forge builds it with CUDA {choice.cuda}, not {candidate.build.cuda}")
+        notes.append(
+            say(
+                "conda-forge builds it with CUDA {cuda}, not {build_cuda}",
+                cuda=choice.cuda,
+                build_cuda=candidate.build.cuda,
+            )
+        )
     packages = {"python": _python(python, release, notes), "pytorch": f"{version}={_selector(choice.cuda)}"}
     if choice.cuda:
         packages["pytorch-gpu"] = f"{version}.*"
@@ -156,7 +190,9 @@ def _packages(
     dropped = _cudnn_limit(choice, target, facts)
     if dropped:
         packages["cudnn"] = f"<{dropped}"
-        notes.append(f"cuDNN stays below {dropped}, the first that no longer serves a GPU of this machine")
+        notes.append(
+            say("cuDNN stays below {dropped}, the first that no longer serves a GPU of this machine", dropped=dropped)
+        )
     note = "; ".join(notes)
     return CondaStack(packages, f"{note[:1].upper()}{note[1:]} ({choice.row.source})." if note else None)
 
@@ -179,7 +215,14 @@ def _python(python: str, release: TorchRelease, notes: list[str]) -> str:
     if compare(release.python_min, python) <= 0 <= compare(release.python_max, python):
         return python
     nearest = release.python_max if compare(python, release.python_max) > 0 else release.python_min
-    notes.append(f"pytorch {release.version} is not built for Python {python}, so it is {nearest} here")
+    notes.append(
+        say(
+            "pytorch {version} is not built for Python {python}, so it is {nearest} here",
+            version=release.version,
+            python=python,
+            nearest=nearest,
+        )
+    )
     return nearest
 
 

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from envdoctor.knowledge.builds import CONSTRAINTS, Build, Candidate, Constraint, Objection, pythons_for
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.knowledge.ranking import rank
+from envdoctor.model.speech import say
 from envdoctor.model.stack import Conflict, Reason, Request, Stack, Target
 from envdoctor.model.version import numbers
 from envdoctor.resolver.candidates import Rejected, fitted, goal_of, judge
@@ -57,9 +58,13 @@ def conflict(request: Request, target: Target, facts: Knowledge, rejected: tuple
     told = tuple(each for each in rejected if each.build.kind == goal_of(request, target))
     told = told if "companion" in constraints and told else rejected
     names = [name_of(constraint, request, target) for constraint in constraints]
-    together = f"{names[0]} together with {' and '.join(names[1:])}" if len(names) > 1 else "".join(names)
+    together = (
+        say("{names} together with {names2}", names=names[0], names2=" and ".join(names[1:]))
+        if len(names) > 1
+        else "".join(names)
+    )
     return Conflict(
-        summary=f"No published build of torch fits {together}.",
+        summary=say("No published build of torch fits {together}.", together=together),
         reasons=why_none(told, constraints, request, facts),
         alternatives=_alternatives(request, target, facts, rejected),
     )
@@ -90,10 +95,10 @@ def _reason(objection: Objection) -> Reason:
     choice = {
         "platform": "platform",
         "processor": "processor",
-        "libc": "C library",
-        "glibc": "C library",
+        "libc": say("C library"),
+        "glibc": say("C library"),
         "python": "Python",
-        "companion": "packages beside torch",
+        "companion": say("packages beside torch"),
         "driver": "driver",
         "gpu": "GPU",
     }[objection.constraint]
@@ -105,39 +110,49 @@ def _wish(constraint: Constraint, rejected: tuple[Rejected, ...], request: Reque
     met = [each.build for each in rejected if all(o.constraint != constraint for o in each.objections)]
     builds = sorted(met or (each.build for each in rejected), key=lambda build: numbers(build.release.version))
     first, last = builds[0].release.version, builds[-1].release.version
-    range_ = first if first == last else f"{first} to {last}"
+    range_ = first if first == last else say("{first} to {last}", first=first, last=last)
     if constraint == "version":
         releases = ", ".join(dict.fromkeys(build.release.version for build in builds))
         because = (
-            f"it was asked for, so that only {releases} counts"
+            say("it was asked for, so that only {releases} counts", releases=releases)
             if met
-            else f"torch {request.framework_version} is not in the tables, which have {range_}"
+            else say(
+                "torch {framework_version} is not in the tables, which have {range_}",
+                framework_version=request.framework_version,
+                range_=range_,
+            )
         )
-        return Reason(choice=f"torch {request.framework_version}", because=because, source=builds[-1].release.source)
+        return Reason(
+            choice=say("torch {framework_version}", framework_version=request.framework_version),
+            because=because,
+            source=builds[-1].release.source,
+        )
     if met:
         source = builds[-1].release.source
-        because = f"CUDA {request.cuda} was asked for, and torch has it in {range_} only"
+        because = say("CUDA {cuda} was asked for, and torch has it in {range_} only", cuda=request.cuda, range_=range_)
     else:
         every = sorted({build.cuda for build in builds if build.cuda}, key=numbers)
-        because = f"torch was never published for CUDA {request.cuda}; it was for {', '.join(every)}"
-    return Reason(choice=f"CUDA {request.cuda}", because=because, source=source)
+        because = say(
+            "torch was never published for CUDA {cuda}; it was for {every}", cuda=request.cuda, every=", ".join(every)
+        )
+    return Reason(choice=say("CUDA {cuda}", cuda=request.cuda), because=because, source=source)
 
 
 def name_of(constraint: Constraint, request: Request, target: Target) -> str:
     """Name what a constraint is on that request and machine, for a sentence: CUDA 11.8."""
-    driver = "Windows driver" if target.os in ("windows", "wsl2") else "driver"
+    driver = say("Windows driver") if target.os in ("windows", "wsl2") else "driver"
     python = request.python or " or ".join(target.pythons or ())
     return {
-        "platform": f"{target.os} on {target.arch}",
-        "processor": "a processor without AVX",
-        "libc": "a system with musl",
-        "glibc": f"glibc {target.glibc}",
-        "version": f"version {request.framework_version}",
-        "cuda": f"CUDA {request.cuda}",
-        "python": f"Python {python}",
+        "platform": say("{os} on {arch}", os=target.os, arch=target.arch),
+        "processor": say("a processor without AVX"),
+        "libc": say("a system with musl"),
+        "glibc": say("glibc {glibc}", glibc=target.glibc),
+        "version": say("version {framework_version}", framework_version=request.framework_version),
+        "cuda": say("CUDA {cuda}", cuda=request.cuda),
+        "python": say("Python {python}", python=python),
         "companion": " and ".join(request.companions),
-        "driver": f"the {driver} {target.driver}",
-        "gpu": "the GPUs" if len(target.gpus) > 1 else "the GPU",
+        "driver": say("the {driver} {target_driver}", driver=driver, target_driver=target.driver),
+        "gpu": say("the GPUs") if len(target.gpus) > 1 else say("the GPU"),
     }[constraint]
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from envdoctor.knowledge.builds import gpus_of
 from envdoctor.knowledge.fit import driver_compiles, driver_floor, driver_side
 from envdoctor.knowledge.load import Knowledge
+from envdoctor.model.speech import say
 from envdoctor.model.stack import MinDriver, Reason, Target
 from envdoctor.model.version import at_least, major, numbers
 
@@ -41,19 +42,40 @@ def why_cuda(cuda: str | None, target: Target, facts: Knowledge) -> Iterator[Rea
     side = driver_side(target.os)
     floor, family = driver_floor(facts, cuda, target.os), facts.cuda_family(cuda)
     source = family.source if family else None
-    whose = "Windows driver" if side == "windows" else "driver"
+    whose = say("Windows driver") if side == "windows" else "driver"
     if target.driver is None:
-        because = f"it needs a {whose} of {floor} or newer" if floor else "which driver it needs is not known"
+        because = (
+            say("it needs a {whose} of {floor} or newer", whose=whose, floor=floor)
+            if floor
+            else say("which driver it needs is not known")
+        )
     elif driver_compiles(facts, cuda, target.driver):
-        because = f"{whose} {target.driver} offers CUDA {facts.driver_cuda(target.driver)}, which covers it"
+        because = say(
+            "{whose} {driver} offers CUDA {facts}, which covers it",
+            whose=whose,
+            driver=target.driver,
+            facts=facts.driver_cuda(target.driver),
+        )
     else:
         because = (
-            f"{whose} {target.driver} offers CUDA {facts.driver_cuda(target.driver)}, and runs it by minor-version "
-            f"compatibility: it is newer than {floor}, the floor of CUDA {major(cuda)}.x"
+            say(
+                "{whose} {driver} offers CUDA {facts}, and runs it by minor-version compatibility: it is newer than "
+                "{floor}, the floor of CUDA {cuda}.x",
+                whose=whose,
+                driver=target.driver,
+                facts=facts.driver_cuda(target.driver),
+                floor=floor,
+                cuda=major(cuda),
+            )
             if target.driver != floor
-            else f"{whose} {target.driver} is the very floor of CUDA {major(cuda)}.x"
+            else say(
+                "{whose} {driver} is the very floor of CUDA {cuda}.x",
+                whose=whose,
+                driver=target.driver,
+                cuda=major(cuda),
+            )
         )
         source = _MINOR
     if side == "windows" and family and family.windows_doubt:
         because += f" ({family.windows_doubt})"
-    yield Reason(choice=f"CUDA {cuda}", because=because, source=source)
+    yield Reason(choice=say("CUDA {cuda}", cuda=cuda), because=because, source=source)

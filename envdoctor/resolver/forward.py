@@ -13,6 +13,7 @@ from envdoctor.knowledge.load import Knowledge
 from envdoctor.knowledge.names import gpu_named
 from envdoctor.knowledge.tables.toolkits import CudaCompatBase
 from envdoctor.model.finding import Fix
+from envdoctor.model.speech import say
 from envdoctor.model.stack import Conflict, Plan, Reason, Request, Target
 from envdoctor.model.version import at_least, major
 from envdoctor.resolver.candidates import wants_cuda
@@ -57,25 +58,32 @@ def _barred(request: Request, target: Target, facts: Knowledge) -> Reason | None
     """Say what forbids the package whatever the driver is; None: nothing does."""
     package = _package(request.cuda)
     if target.os != "linux":
-        because = "it is described for the Linux driver; nothing of the kind is for Windows or WSL 2"
-        return Reason(choice=f"no {package}", because=because, source=_PAGE)
+        because = say("it is described for the Linux driver; nothing of the kind is for Windows or WSL 2")
+        return Reason(choice=say("no {package}", package=package), because=because, source=_PAGE)
     for gpu in gpus_of(target, "nvidia"):
         row = gpu_named(facts, gpu.name) if gpu.name else None
         if row is None:
             return Reason(
-                choice=f"perhaps {package}",
-                because="it runs on data-centre GPUs, and which card this is, is not known: name it with --gpu",
+                choice=say("perhaps {package}", package=package),
+                because=say("it runs on data-centre GPUs, and which card this is, is not known: name it with --gpu"),
                 source=_PAGE,
             )
         if row.kind != "datacenter":
-            because = f"it is for data-centre GPUs and a few certified servers, not for {row.name}: update the driver"
-            return Reason(choice=f"no {package}", because=because, source=_PAGE)
+            because = say(
+                "it is for data-centre GPUs and a few certified servers, not for {name}: update the driver",
+                name=row.name,
+            )
+            return Reason(choice=say("no {package}", package=package), because=because, source=_PAGE)
         if gpu.capability and driver_knows(facts, target.driver or "", gpu.capability) is False:
-            because = f"the kernel's half of the driver must know {row.name}, and that of {target.driver} does not"
-            return Reason(choice=f"no {package}", because=because, source=_PAGE)
+            because = say(
+                "the kernel's half of the driver must know {name}, and that of {driver} does not",
+                name=row.name,
+                driver=target.driver,
+            )
+            return Reason(choice=say("no {package}", package=package), because=because, source=_PAGE)
     if not gpus_of(target, "nvidia"):
-        because = "it would help on a data-centre GPU (T4, V100, A100 …): name the card with --gpu"
-        return Reason(choice=f"perhaps {package}", because=because, source=_PAGE)
+        because = say("it would help on a data-centre GPU (T4, V100, A100 …): name the card with --gpu")
+        return Reason(choice=say("perhaps {package}", package=package), because=because, source=_PAGE)
     return None
 
 
@@ -83,10 +91,20 @@ def _way(row: CudaCompatBase, found: Plan, target: Target) -> Fix:
     package, stack = _package(row.cuda), found.stack
     doubt = f" ({row.doubt})" if row.doubt else ""
     return Fix(
-        summary=f"Install {package} from NVIDIA's repository: it brings the user-mode driver of CUDA {row.cuda}, which "
-        f"NVIDIA's image accepts on branch R{major(target.driver or '')}{doubt}. Put /usr/local/cuda-{row.cuda}/compat "
-        f"first on LD_LIBRARY_PATH; then {stack.framework} {stack.framework_version} ({stack.variant}) runs. A newer "
-        f"driver is the simpler way where you may install one. {row.source}",
+        summary=say(
+            "Install {package} from NVIDIA's repository: it brings the user-mode driver of CUDA {cuda}, which "
+            "NVIDIA's image accepts on branch R{driver}{doubt}. Put /usr/local/cuda-{cuda}/compat first on "
+            "LD_LIBRARY_PATH; then {framework} {framework_version} ({variant}) runs. A newer driver is the simpler "
+            "way where you may install one. {source}",
+            package=package,
+            cuda=row.cuda,
+            driver=major(target.driver or ""),
+            doubt=doubt,
+            framework=stack.framework,
+            framework_version=stack.framework_version,
+            variant=stack.variant,
+            source=row.source,
+        ),
         commands=(("sudo", "apt-get", "install", package), stack.pip_command),
         effect="needs-root",
         page=_PAGE,
@@ -97,11 +115,18 @@ def _no_base(request: Request, target: Target, facts: Knowledge) -> Reason:
     rows = [row for row in facts.cuda_compat_bases if wants_cuda(request, row.cuda)]
     package, branch = _package(request.cuda), major(target.driver or "")
     if not rows:
-        because = f"which driver branches it runs on was not read, so that it is not proposed for R{branch}"
-        return Reason(choice=f"perhaps {package}", because=because, source=_PAGE)
+        because = say(
+            "which driver branches it runs on was not read, so that it is not proposed for R{branch}", branch=branch
+        )
+        return Reason(choice=say("perhaps {package}", package=package), because=because, source=_PAGE)
     have = ", ".join(f"R{each}" for each in rows[0].branches)
-    because = f"NVIDIA's image of CUDA {rows[0].cuda} accepts it on {have}, and this driver is of R{branch}"
-    return Reason(choice=f"no {package}", because=because, source=rows[0].source)
+    because = say(
+        "NVIDIA's image of CUDA {cuda} accepts it on {have}, and this driver is of R{branch}",
+        cuda=rows[0].cuda,
+        have=have,
+        branch=branch,
+    )
+    return Reason(choice=say("no {package}", package=package), because=because, source=rows[0].source)
 
 
 def _package(cuda: str) -> str:

@@ -8,6 +8,7 @@ from envdoctor.knowledge.builds import Build
 from envdoctor.knowledge.fit import wheel_glibc, wheel_pythons
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.knowledge.tables import CudaImage, Ubuntu
+from envdoctor.model.speech import say
 from envdoctor.model.stack import Reason
 from envdoctor.model.version import at_least, minor, numbers
 
@@ -41,11 +42,30 @@ def image_for(build: Build, python: str, arch: str, facts: Knowledge) -> tuple[s
         with_wheels,
         key=lambda base: (base.ubuntu.python == python, numbers(base.ubuntu.version), numbers(base.image.cuda)),
     )
-    because = f"the wheels carry CUDA's libraries, so the smallest flavour is enough; Ubuntu {ubuntu.version} brings "
-    because += f"Python {ubuntu.python}"
+    because = say(
+        "the wheels carry CUDA's libraries, so the smallest flavour is enough; Ubuntu {version} brings ",
+        version=ubuntu.version,
+    )
+    because += say("Python {python}", python=ubuntu.python)
     if ubuntu.python != python:
-        because += f", not {python}: no image of CUDA {build.cuda} brings that one, so the Dockerfile's Python differs"
+        because += say(
+            ", not {python}: no image of CUDA {cuda} brings that one, so the Dockerfile's Python differs",
+            python=python,
+            cuda=build.cuda,
+        )
     return image.tag, ubuntu.python, Reason(choice=image.tag, because=because, source=_FLAVOURS)
+
+
+def digest_of(image: str, facts: Knowledge) -> tuple[str | None, tuple[Reason, ...]]:
+    """Give the digest of an image, and a word about where it is from; None: it is not known.
+
+    A tag that moves on by itself (python:3.12-slim-bookworm) has none: it would keep out the distribution's updates.
+    """
+    for row in facts.image_digests:
+        if row.tag == image:
+            because = say("so that the base is the same a year later; {doubt}", doubt=row.doubt)
+            return row.digest, (Reason(choice=row.digest[:19], because=because, source=row.source),)
+    return None, ()
 
 
 def slim(python: str) -> str:
@@ -60,17 +80,22 @@ def slim(python: str) -> str:
 
 
 def _why_slim(build: Build, bases: tuple[_Base, ...]) -> str:
-    carries = "the wheels carry CUDA themselves, and the container toolkit brings the driver"
+    carries = say("the wheels carry CUDA themselves, and the container toolkit brings the driver")
     if bases:
         brought = sorted({base.ubuntu.python for base in bases}, key=numbers)
-        return (
-            f"the images of CUDA {build.cuda} bring Python {', '.join(brought)}, for which torch "
-            f"{build.release.version} has no wheels; {carries}"
+        return say(
+            "the images of CUDA {cuda} bring Python {brought}, for which torch {version} has no wheels; {carries}",
+            cuda=build.cuda,
+            brought=", ".join(brought),
+            version=build.release.version,
+            carries=carries,
         )
     return {
-        "cuda": f"no nvidia/cuda image of CUDA {build.cuda} is known; {carries}",
-        "rocm": "the wheel carries ROCm's libraries, and the host has the kernel driver",
-        "xpu": "the wheel carries the SYCL runtime; Intel's compute runtime must be added to the image to use the GPU",
+        "cuda": say("no nvidia/cuda image of CUDA {cuda} is known; {carries}", cuda=build.cuda, carries=carries),
+        "rocm": say("the wheel carries ROCm's libraries, and the host has the kernel driver"),
+        "xpu": say(
+            "the wheel carries the SYCL runtime; Intel's compute runtime must be added to the image to use the GPU"
+        ),
     }.get(build.kind, "without CUDA a plain Python image is enough")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from envdoctor.knowledge.builds import gpus_of
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.finding import Fix
+from envdoctor.model.speech import say
 from envdoctor.model.stack import Request, Target
 
 
@@ -20,7 +21,7 @@ def jetson_ways(request: Request, target: Target, facts: Knowledge) -> tuple[Fix
     if not rows:
         return ()
     read = Fix(
-        summary="Read which JetPack the module has: R36 is JetPack 6, R35 is JetPack 5, R32 is JetPack 4.",
+        summary=say("Read which JetPack the module has: R36 is JetPack 6, R35 is JetPack 5, R32 is JetPack 4."),
         commands=(("cat", "/etc/nv_tegra_release"),),
     )
     ways = [read]
@@ -29,7 +30,7 @@ def jetson_ways(request: Request, target: Target, facts: Knowledge) -> tuple[Fix
         doubt = f" ({row.doubt})" if row.doubt else ""
         ways.append(
             Fix(
-                summary=f"Take what {row.url} has: {row.holds}{doubt}.",
+                summary=say("Take what {url} has: {holds}{doubt}.", url=row.url, holds=row.holds, doubt=doubt),
                 commands=(("pip", "install", "torch", "torchvision", "--index-url", row.url),) if is_index else (),
                 effect="changes-env",
                 page=row.source,

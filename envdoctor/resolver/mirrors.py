@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.snapshot import Snapshot
+from envdoctor.model.speech import say
 from envdoctor.model.stack import Mirror, Plan, Reason, Stack
 from envdoctor.model.version import local
 from envdoctor.resolver.commands import with_commands
@@ -23,8 +24,7 @@ def mirrored(plan: Plan, mirror: Mirror, facts: Knowledge) -> Plan:
     beside = "--extra-index-url" in stack.pip_command
     changed = _from(stack, mirror)
     with_mirror = with_commands(changed, beside=beside, mirror=mirror.pip)
-    reasons = [*_what(mirror, stack), *_lacking(stack, changed, mirror, facts)]
-    reasons += [Reason(choice="not certain", because=note) for note in mirror.notes]
+    reasons = (*what_it_serves(mirror, stack), *_lacking(stack, changed, mirror, facts))
     return replace(plan, stack=with_mirror, reasons=(*plan.reasons, *reasons), mirror=mirror)
 
 
@@ -43,18 +43,25 @@ def _is_tagged(stack: Stack) -> bool:
     return local(stack.packages.get(stack.framework, stack.framework_version)) is not None
 
 
-def _what(mirror: Mirror, stack: Stack) -> Iterator[Reason]:
-    parts = {
-        "packages": mirror.pip,
-        "conda-forge": mirror.conda,
-        "Ubuntu's packages in the image": mirror.ubuntu,
-        "models": mirror.hub,
-    }
-    said = ", ".join(f"{what} from {url}" for what, url in parts.items() if url)
-    yield Reason(choice=f"mirror {mirror.name}", because=f"it was asked for: {said}")
+def what_it_serves(mirror: Mirror, stack: Stack) -> Iterator[Reason]:
+    """Say what comes from a mirror, and what is not certain of it."""
+    debian = stack.base_image.startswith("python:")
+    parts = (
+        mirror.pip and say("packages from {url}", url=mirror.pip),
+        mirror.conda and say("conda-forge from {url}", url=mirror.conda),
+        mirror.ubuntu and not debian and say("Ubuntu's packages in the image from {url}", url=mirror.ubuntu),
+        mirror.debian and debian and say("Debian's packages in the image from {url}", url=mirror.debian),
+        mirror.hub and say("models from {url}", url=mirror.hub),
+    )
+    said = ", ".join(part for part in parts if part)
+    yield Reason(choice=say("mirror {name}", name=mirror.name), because=say("it was asked for: {said}", said=said))
     if not mirror.conda:
-        because = f"no copy of it at {mirror.name} is known; where your .condarc leads it elsewhere, it goes there"
-        yield Reason(choice="conda-forge by its name", because=because)
+        because = say(
+            "no copy of it at {name} is known; where your .condarc leads it elsewhere, it goes there", name=mirror.name
+        )
+        yield Reason(choice=say("conda-forge by its name"), because=because)
+    for note in mirror.notes:
+        yield Reason(choice=say("not certain"), because=note)
 
 
 def _lacking(before: Stack, after: Stack, mirror: Mirror, facts: Knowledge) -> Iterator[Reason]:
@@ -63,10 +70,20 @@ def _lacking(before: Stack, after: Stack, mirror: Mirror, facts: Knowledge) -> I
         return
     having = [row.mirror for row in facts.mirrors if row.kind == "torch" and row.url and row.mirror != mirror.name]
     build = f"+{before.variant}" if _is_tagged(before) else before.variant
-    because = f"no copy of the {build} wheels is known at {mirror.name}, so that they come from PyTorch's own index"
+    because = say(
+        "no copy of the {build} wheels is known at {name}, so that they come from PyTorch's own index",
+        build=build,
+        name=mirror.name,
+    )
     if mirror.torch:
-        because = f"{mirror.name} has its files on a page of links, which is no safe place for a version without a tag"
-    way = f"where that is out of reach: --mirror {' or '.join(having)}, or --wheelhouse on a machine that reaches it"
+        because = say(
+            "{name} has its files on a page of links, which is no safe place for a version without a tag",
+            name=mirror.name,
+        )
+    way = say(
+        "where that is out of reach: --mirror {having}, or --wheelhouse on a machine that reaches it",
+        having=" or ".join(having),
+    )
     yield Reason(choice=index, because=f"{because}; {way}", source=mirror_source(mirror, facts))
 
 
@@ -87,12 +104,16 @@ def settings_reasons(machine: Snapshot, mirror: Mirror | None) -> tuple[Reason, 
         return ()
     own = found.get("index-url")
     said = ", ".join(f"{name} {value}" for name, value in found.items())
-    because = "they go beside what these files name"
+    because = say("they go beside what these files name")
     if own and mirror and mirror.pip:
-        because = f"--mirror was asked for, so that {mirror.pip} goes before {own} where these files are used"
+        because = say(
+            "--mirror was asked for, so that {pip} goes before {own} where these files are used",
+            pip=mirror.pip,
+            own=own,
+        )
     elif own:
-        because = "requirements.txt leaves it the first index"
-    choice = f"your pip settings stay: {said}"
+        because = say("requirements.txt leaves it the first index")
+    choice = say("your pip settings stay: {said}", said=said)
     return (
         Reason(choice=choice, because=f"{because} ({', '.join(dict.fromkeys(places))})", source=_PIP_CONFIGURATION),
     )

@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from msgspec.structs import replace
 
 from envdoctor.knowledge.load import Knowledge
+from envdoctor.model.speech import say
 from envdoctor.model.stack import Conflict, Plan, Reason, Request
 from envdoctor.model.version import local, public
 from envdoctor.resolver.choice import resolve
 from envdoctor.resolver.commands import with_commands
+from envdoctor.resolver.mirrors import what_it_serves
 
 _COMPANIONS = ("torchvision", "torchaudio")
 
@@ -24,7 +26,7 @@ def trimmed(plan: Plan, offered: Mapping[str, tuple[str, ...]]) -> Plan | None:
     if packages[plan.stack.distribution] not in offered.get(plan.stack.distribution, ()):
         return None
     lacking = [name for name in _COMPANIONS if name in packages and packages[name] not in offered.get(name, ())]
-    return _without(plan, lacking, "its index does not offer the matching build") if lacking else plan
+    return _without(plan, lacking, say("its index does not offer the matching build")) if lacking else plan
 
 
 def alternatives(plan: Plan, facts: Knowledge, offered: Mapping[str, tuple[str, ...]]) -> tuple[Plan, ...]:
@@ -74,21 +76,42 @@ def _served(fitting: Plan, wanted: Plan, version: str, offered: Mapping[str, tup
         packages[name] = f"{public(packages[name])}+{tag}" if tag else public(packages[name])
         if packages[name] not in offered.get(name, ()):
             lacking.append(name)
-    reason = Reason(
-        choice=f"{stack.framework} {version} from your own package index",
-        because=f"{wanted.stack.index_url} cannot be reached from here, or lacks "
-        f"{wanted.stack.packages[stack.framework]}; your pip configuration offers {version}, which fits this machine",
+    lacked = {"index": wanted.stack.index_url, "wanted": wanted.stack.packages[stack.framework], "version": version}
+    choice = say("{framework} {version} from your own package index", framework=stack.framework, version=version)
+    because = say(
+        "{index} cannot be reached from here, or lacks {wanted}; your pip configuration offers {version}, which fits "
+        "this machine",
+        **lacked,
     )
+    if wanted.mirror and wanted.mirror.pip:
+        named = {"framework": stack.framework, "version": version, "mirror": wanted.mirror.name}
+        choice = say("{framework} {version} from {mirror}", **named)
+        because = say(
+            "{index} cannot be reached from here, or lacks {wanted}; what {mirror} and your pip configuration offer "
+            "of it, and what fits this machine, is {version}",
+            **lacked,
+            mirror=wanted.mirror.name,
+        )
+    reason = Reason(choice=choice, because=because)
     # What was chosen here in place of the wanted one is said by this reason; the resolver only did as it was told.
     told = (stack.framework, *_COMPANIONS, "http")
     kept = tuple(each for each in fitting.reasons if not each.choice.startswith(told))
-    served = _changed(fitting, packages=packages, index_url=None, reasons=(reason, *kept))
-    return _without(served, lacking, f"your index has no build of it for {version}") if lacking else served
+    served = _changed(
+        replace(fitting, request=wanted.request, mirror=wanted.mirror),
+        packages=packages,
+        index_url=None,
+        reasons=(reason, *kept, *(what_it_serves(wanted.mirror, stack) if wanted.mirror else ())),
+    )
+    return (
+        _without(served, lacking, say("your index has no build of it for {version}", version=version))
+        if lacking
+        else served
+    )
 
 
 def _without(plan: Plan, names: list[str], because: str) -> Plan:
     packages = {name: version for name, version in plan.stack.packages.items() if name not in names}
-    reason = Reason(choice=f"without {' and '.join(names)}", because=because)
+    reason = Reason(choice=say("without {names}", names=" and ".join(names)), because=because)
     return _changed(plan, packages=packages, index_url=plan.stack.index_url, reasons=(*plan.reasons, reason))
 
 

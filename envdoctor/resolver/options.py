@@ -10,6 +10,7 @@ from envdoctor.knowledge.fit import driver_floor, driver_knows, driver_runs, dri
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.knowledge.tables import Architecture
 from envdoctor.model import Record
+from envdoctor.model.speech import say
 from envdoctor.model.stack import FrameworkName, Reason, Request, Target, TargetGpu
 from envdoctor.model.version import at_least, compare, major, numbers
 from envdoctor.resolver.candidates import wants_version
@@ -45,7 +46,9 @@ class Option(Record):
     @property
     def name(self) -> str:
         """Name it as people do: TensorFlow 2.21.0 for CUDA 12.5."""
-        return f"{NAMES[self.framework]} {self.version}" + (f" for CUDA {self.cuda}" if self.cuda else "")
+        return f"{NAMES[self.framework]} {self.version}" + (
+            say(" for CUDA {cuda}", cuda=self.cuda) if self.cuda else ""
+        )
 
 
 class Traits(Record):
@@ -61,14 +64,23 @@ class Traits(Record):
 def against(version: str, traits: Traits, request: Request, target: Target, facts: Knowledge) -> Iterator[Objection]:
     """Say what stands against wheels by their Pythons, C library, driver and GPU generation."""
     if not wants_version(request, version):
-        wish = f"version {request.framework_version} was asked for"
+        wish = say("version {framework_version} was asked for", framework_version=request.framework_version)
         yield Objection(constraint="version", because=wish)
     yield from _libc(traits, target)
     if not pythons_among(traits.pythons, target, request.python):
-        have = f"Python {traits.pythons[0]} to {traits.pythons[-1]}" if traits.pythons else "Pythons that were not read"
+        have = (
+            say("Python {pythons} to {pythons2}", pythons=traits.pythons[0], pythons2=traits.pythons[-1])
+            if traits.pythons
+            else say("Pythons that were not read")
+        )
         yield Objection(
             constraint="python",
-            because=f"{traits.name} has wheels for {have}, not {request.python or ', '.join(target.pythons or ())}",
+            because=say(
+                "{name} has wheels for {have}, not {python}",
+                name=traits.name,
+                have=have,
+                python=request.python or ", ".join(target.pythons or ()),
+            ),
             source=traits.source,
         )
     if traits.cuda is not None:
@@ -83,14 +95,21 @@ def _libc(traits: Traits, target: Target) -> Iterator[Objection]:
     if target.libc == "musl":
         yield Objection(
             constraint="libc",
-            because=f"the Linux wheels of {traits.name.split()[0]} are built for glibc; this system has musl "
-            "(Alpine and others)",
+            because=say(
+                "the Linux wheels of {name} are built for glibc; this system has musl (Alpine and others)",
+                name=traits.name.split()[0],
+            ),
             source="https://peps.python.org/pep-0656/",
         )
     elif target.glibc and traits.glibc and not at_least(target.glibc, traits.glibc):
         yield Objection(
             constraint="glibc",
-            because=f"{traits.name} needs glibc {traits.glibc} or newer; there is {target.glibc}",
+            because=say(
+                "{name} needs glibc {glibc} or newer; there is {target_glibc}",
+                name=traits.name,
+                glibc=traits.glibc,
+                target_glibc=target.glibc,
+            ),
             source=traits.source,
         )
 
@@ -99,11 +118,17 @@ def _driver(cuda: str, target: Target, facts: Knowledge) -> Iterator[Objection]:
     if target.driver is None or driver_runs(facts, cuda, target.driver, target.os) is not False:
         return
     family = facts.cuda_family(cuda)
-    whose = {"linux": "an NVIDIA", "windows": "a Windows"}[driver_side(target.os)]
+    whose = {"linux": say("an NVIDIA"), "windows": say("a Windows")}[driver_side(target.os)]
     yield Objection(
         constraint="driver",
-        because=f"CUDA {family.cuda if family else cuda}{'.x' if major(cuda) >= 11 else ''} needs {whose} driver of "
-        f"{driver_floor(facts, cuda, target.os)} or newer; there is {target.driver}",
+        because=say(
+            "CUDA {cuda}{rest} needs {whose} driver of {driver_floor} or newer; there is {driver}",
+            cuda=family.cuda if family else cuda,
+            rest=".x" if major(cuda) >= 11 else "",
+            whose=whose,
+            driver_floor=driver_floor(facts, cuda, target.os),
+            driver=target.driver,
+        ),
         source=family.source if family else None,
     )
 
@@ -115,14 +140,29 @@ def _generation(traits: Traits, gpu: TargetGpu, target: Target, facts: Knowledge
     card = card_name(gpu)
     if target.driver and driver_knows(facts, target.driver, row.capability) is False:
         too_old = row.first_driver is not None and major(target.driver) < row.first_driver
-        needs = f"{card} needs a driver of branch R{row.first_driver} or newer; there is {target.driver}"
-        ended = f"R{row.last_driver} is the last driver branch that serves {card}; there is {target.driver}"
+        needs = say(
+            "{card} needs a driver of branch R{first_driver} or newer; there is {driver}",
+            card=card,
+            first_driver=row.first_driver,
+            driver=target.driver,
+        )
+        ended = say(
+            "R{last_driver} is the last driver branch that serves {card}; there is {driver}",
+            last_driver=row.last_driver,
+            card=card,
+            driver=target.driver,
+        )
         yield Objection(constraint="driver", because=needs if too_old else ended, source=row.source)
     # A bare major stands for its newest release; an older one of it may still know the card.
     if traits.cuda and row.last_cuda and compare(_oldest(traits.cuda), row.last_cuda) > 0:
         yield Objection(
             constraint="gpu",
-            because=f"{traits.name} cannot hold code for {card}: CUDA {row.last_cuda} was the last that makes any",
+            because=say(
+                "{name} cannot hold code for {card}: CUDA {last_cuda} was the last that makes any",
+                name=traits.name,
+                card=card,
+                last_cuda=row.last_cuda,
+            ),
             source=row.source,
         )
 
@@ -148,9 +188,9 @@ def unknown_gpus(target: Target, facts: Knowledge) -> Iterator[str]:
     """Say of which GPUs too little is known to judge."""
     for gpu in dict.fromkeys(gpus_of(target, "nvidia")):
         if gpu.capability is None:
-            yield f"the compute capability of {card_name(gpu)} is not known"
+            yield say("the compute capability of {card_name} is not known", card_name=card_name(gpu))
         elif facts.architecture(gpu.capability) is None:
-            yield f"compute capability {gpu.capability} is not in the tables"
+            yield say("compute capability {capability} is not in the tables", capability=gpu.capability)
 
 
 def specifier(requirements: Iterable[str], python: str) -> str | None:

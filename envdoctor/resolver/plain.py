@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from envdoctor.knowledge.builds import Constraint, gpus_of, pythons_among
 from envdoctor.knowledge.fit import driver_compiles
 from envdoctor.knowledge.load import Knowledge
+from envdoctor.model.speech import say
 from envdoctor.model.stack import Conflict, Plan, Reason, Request, Stack, Target
 from envdoctor.model.version import numbers
 from envdoctor.resolver import jax, tensorflow
@@ -37,7 +38,7 @@ def resolve(request: Request, target: Target, facts: Knowledge) -> Plan | Confli
             *_why_device(chosen, judged, request, target),
             *_why_release(chosen, judged, request),
             *why_cuda(chosen.cuda, target, facts),
-            *(Reason(choice="not certain", because=doubt) for doubt in dict.fromkeys(chosen.doubts)),
+            *(Reason(choice=say("not certain"), because=doubt) for doubt in dict.fromkeys(chosen.doubts)),
             *reasons,
         ),
     )
@@ -90,33 +91,41 @@ def _why_device(chosen: Option, judged: tuple[Option, ...], request: Request, ta
     vendors = {gpu.vendor for gpu in target.gpus}
     framework = NAMES[chosen.framework]
     if request.cuda == "cpu":
-        yield Reason(choice="the CPU build", because="it was asked for")
+        yield Reason(choice=say("the CPU build"), because=say("it was asked for"))
     elif chosen.kind == "cuda" and "nvidia" not in vendors:
-        because = "no NVIDIA GPU was found or named: the stack is for another machine, or for a container"
+        because = say("no NVIDIA GPU was found or named: the stack is for another machine, or for a container")
         if request.cuda == "auto":
-            because = f"driver {target.driver} is an NVIDIA driver; no GPU was named, so its generation was not judged"
-        yield Reason(choice="a CUDA build", because=because)
+            because = say(
+                "driver {driver} is an NVIDIA driver; no GPU was named, so its generation was not judged",
+                driver=target.driver,
+            )
+        yield Reason(choice=say("a CUDA build"), because=because)
     elif chosen.kind == "cpu" and _goal(request, target) == "cuda":
         fits = [each for each in judged if each.kind == "cuda" and not each.objections]
         unfit = tuple(each for each in judged if each.kind == "cuda" and each.objections)
         if fits:
             old = max(fits, key=lambda each: numbers(each.version))
-            because = (
-                f"the newest {framework} that uses the GPU here is {old.version}, and it needs CUDA {old.cuda} and "
-                f"cuDNN {old.cudnn} on the machine (--cuda {old.cuda} chooses it)"
+            because = say(
+                "the newest {framework} that uses the GPU here is {version}, and it needs CUDA {cuda} and cuDNN "
+                "{cudnn} on the machine (--cuda {cuda} chooses it)",
+                framework=framework,
+                version=old.version,
+                cuda=old.cuda,
+                cudnn=old.cudnn,
             )
         else:
-            because = f"no GPU build of {framework} that fits this machine is published"
-        yield Reason(choice="the CPU build", because=because)
+            because = say("no GPU build of {framework} that fits this machine is published", framework=framework)
+        yield Reason(choice=say("the CPU build"), because=because)
         yield from _unfit_reasons(unfit)
     elif chosen.kind == "cpu":
         others = sorted(vendors - {"nvidia", "other"})
-        because = "this machine has no GPU that it could use"
+        because = say("this machine has no GPU that it could use")
         if others:
-            because = (
-                f"{framework}'s packages for GPUs that are not NVIDIA's are published by others, and are not known here"
+            because = say(
+                "{framework}'s packages for GPUs that are not NVIDIA's are published by others, and are not known here",
+                framework=framework,
             )
-        yield Reason(choice="the CPU build", because=because)
+        yield Reason(choice=say("the CPU build"), because=because)
 
 
 def _unfit_reasons(unfit: tuple[Option, ...]) -> Iterator[Reason]:
@@ -129,24 +138,30 @@ def _unfit_reasons(unfit: tuple[Option, ...]) -> Iterator[Reason]:
 def _why_release(chosen: Option, judged: tuple[Option, ...], request: Request) -> Iterator[Reason]:
     name = f"{NAMES[chosen.framework]} {chosen.version}"
     if request.framework_version:
-        yield Reason(choice=name, because="it is the newest of the version asked for", source=chosen.source)
+        yield Reason(choice=name, because=say("it is the newest of the version asked for"), source=chosen.source)
         return
     newer = [each for each in judged if each.kind == chosen.kind and numbers(each.version) > numbers(chosen.version)]
-    because = "the newest release"
+    because = say("the newest release")
     if newer:
-        because = "the newest release that fits"
+        because = say("the newest release that fits")
         first = newer[0]
         if first.objections:
-            because += f"; {first.version} does not: {first.objections[0].because}"
+            because += say(
+                "; {version} does not: {because}", version=first.version, because=first.objections[0].because
+            )
         elif first.doubts:
-            because += f" and is certain; {first.version} is not: {first.doubts[0]}"
+            because += say(" and is certain; {version} is not: {doubts}", version=first.version, doubts=first.doubts[0])
     yield Reason(choice=name, because=because, source=chosen.source)
 
 
 def _conflict(request: Request, target: Target, facts: Knowledge, judged: tuple[Option, ...]) -> Conflict:
     constraints = minimal(judged)
     names = [name_of(constraint, request, target) for constraint in constraints]
-    together = f"{names[0]} together with {' and '.join(names[1:])}" if len(names) > 1 else "".join(names)
+    together = (
+        say("{names} together with {names2}", names=names[0], names2=" and ".join(names[1:]))
+        if len(names) > 1
+        else "".join(names)
+    )
     reasons: list[Reason] = []
     for constraint in constraints:
         if constraint in ("cuda", "version"):
@@ -154,7 +169,9 @@ def _conflict(request: Request, target: Target, facts: Knowledge, judged: tuple[
         else:
             reasons += said(constraint, judged, constraints)
     return Conflict(
-        summary=f"No published build of {NAMES[request.framework]} fits {together}.",
+        summary=say(
+            "No published build of {names} fits {together}.", names=NAMES[request.framework], together=together
+        ),
         reasons=tuple(reasons),
         alternatives=_alternatives(request, target, facts),
     )
@@ -167,21 +184,38 @@ def _wish(constraint: Constraint, request: Request, judged: tuple[Option, ...]) 
         known = sorted({each.version for each in met or judged}, key=numbers)
         choice, source = f"{name} {request.framework_version}", (met or judged)[0].source
         if met:
-            because = f"it was asked for, so that only {', '.join(known)} counts"
+            because = say("it was asked for, so that only {known} counts", known=", ".join(known))
         else:
             own = [o for each in judged for o in each.objections if o.constraint == "version"]
             asked = [o for o in own if f" {request.framework_version} " in o.because and "asked for" not in o.because]
-            because = f"{name} {request.framework_version} is not in the tables, which have {known[0]} to {known[-1]}"
+            because = say(
+                "{name} {framework_version} is not in the tables, which have {known} to {known2}",
+                name=name,
+                framework_version=request.framework_version,
+                known=known[0],
+                known2=known[-1],
+            )
             because = asked[0].because if asked else because
         return Reason(choice=choice, because=because, source=source)
     if met:
         versions = sorted({each.version for each in met}, key=numbers)
-        only = versions[0] if len(versions) == 1 else f"{versions[0]} to {versions[-1]}"
-        because = f"CUDA {request.cuda} was asked for, and {name} has it in {only} only"
-        return Reason(choice=f"CUDA {request.cuda}", because=because, source=met[0].source)
+        only = (
+            versions[0]
+            if len(versions) == 1
+            else say("{versions} to {versions2}", versions=versions[0], versions2=versions[-1])
+        )
+        because = say(
+            "CUDA {cuda} was asked for, and {name} has it in {only} only", cuda=request.cuda, name=name, only=only
+        )
+        return Reason(choice=say("CUDA {cuda}", cuda=request.cuda), because=because, source=met[0].source)
     every = sorted({each.cuda for each in judged if each.cuda}, key=numbers)
-    because = f"no {name} in the tables is for CUDA {request.cuda}; it was published for {', '.join(every)}"
-    return Reason(choice=f"CUDA {request.cuda}", because=because, source=judged[0].source)
+    because = say(
+        "no {name} in the tables is for CUDA {cuda}; it was published for {every}",
+        name=name,
+        cuda=request.cuda,
+        every=", ".join(every),
+    )
+    return Reason(choice=say("CUDA {cuda}", cuda=request.cuda), because=because, source=judged[0].source)
 
 
 def _alternatives(request: Request, target: Target, facts: Knowledge) -> tuple[Stack, ...]:

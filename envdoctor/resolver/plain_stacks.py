@@ -5,6 +5,7 @@ from __future__ import annotations
 from envdoctor.knowledge.builds import pythons_among
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.knowledge.tables import CudaImage, Ubuntu
+from envdoctor.model.speech import say
 from envdoctor.model.stack import Reason, Request, Stack, Target
 from envdoctor.model.version import at_least, compare, major, numbers
 from envdoctor.resolver.commands import with_commands
@@ -38,8 +39,11 @@ def build_stack(option: Option, request: Request, target: Target, facts: Knowled
         base_image=base,
         image_python=image_python,
         min_driver=min_driver(option.cuda, target, facts, jit=option.capability_jit),
-        conda_note=f"what conda-forge builds of {NAMES[option.framework]} is not in the tables; conda brings Python "
-        "only, and pip brings the rest.",
+        conda_note=say(
+            "what conda-forge builds of {names} is not in the tables; conda brings Python only, and pip brings the "
+            "rest.",
+            names=NAMES[option.framework],
+        ),
         brings_cuda=option.brings_cuda,
     )
     reasons = [*option.reasons, *_why_libraries(option), why_python, *why_numpy, why_image]
@@ -52,14 +56,25 @@ def _why_libraries(option: Option) -> list[Reason]:
     name = NAMES[option.framework]
     if option.brings_cuda:
         extra = next(iter(option.packages))
-        because = f"the extra brings {option.brought} as packages; the machine needs its driver and nothing else"
+        because = say(
+            "the extra brings {brought} as packages; the machine needs its driver and nothing else",
+            brought=option.brought,
+        )
         return [Reason(choice=extra, because=because, source=option.source)]
-    because = (
-        f"{name} {option.version} has no extra that brings them: its wheel loads the libraries of a CUDA toolkit "
-        f"{option.cuda} and of cuDNN {option.cudnn} that is installed"
+    because = say(
+        "{name} {version} has no extra that brings them: its wheel loads the libraries of a CUDA toolkit {cuda} and "
+        "of cuDNN {cudnn} that is installed",
+        name=name,
+        version=option.version,
+        cuda=option.cuda,
+        cudnn=option.cudnn,
     )
     return [
-        Reason(choice=f"CUDA {option.cuda} and cuDNN {option.cudnn} on the machine", because=because, source=PIP_PAGE)
+        Reason(
+            choice=say("CUDA {cuda} and cuDNN {cudnn} on the machine", cuda=option.cuda, cudnn=option.cudnn),
+            because=because,
+            source=PIP_PAGE,
+        )
     ]
 
 
@@ -69,50 +84,78 @@ def _python(
     pythons = pythons_among(option.pythons, target, request.python)
     name = f"{NAMES[option.framework]} {option.version}"
     if request.python:
-        python, because = pythons[0], "it was asked for"
+        python, because = pythons[0], say("it was asked for")
     elif target.python in pythons:
-        python, because = target.python or "", f"it is the Python at hand, and {name} has wheels for it"
+        python, because = target.python or "", say("it is the Python at hand, and {name} has wheels for it", name=name)
     elif image and target.os != "windows" and image[1].python in pythons:  # Windows itself runs no Linux image
-        python, because = image[1].python, f"it is what the CUDA image's Ubuntu brings, and {name} has wheels for it"
+        python, because = (
+            image[1].python,
+            say("it is what the CUDA image's Ubuntu brings, and {name} has wheels for it", name=name),
+        )
     else:
         newest = option.newest_python or option.pythons[-1]
         settled = tuple(each for each in pythons if each != newest) or pythons
         python = settled[-1]
-        because = f"{name} has wheels for Python {option.pythons[0]} to {option.pythons[-1]}"
+        because = say(
+            "{name} has wheels for Python {pythons} to {pythons2}",
+            name=name,
+            pythons=option.pythons[0],
+            pythons2=option.pythons[-1],
+        )
         if newest in pythons and python != newest:
-            because += "; the newest one is left out, because other packages follow later"
+            because += say("; the newest one is left out, because other packages follow later")
         if target.python:
-            because += f"; there are none for the Python at hand, {target.python}"
-    return python, Reason(choice=f"Python {python}", because=because, source=option.source)
+            because += say("; there are none for the Python at hand, {python}", python=target.python)
+    return python, Reason(choice=say("Python {python}", python=python), because=because, source=option.source)
 
 
 def _numpy(option: Option, python: str) -> tuple[str, list[Reason]]:
     asked = specifier(option.numpy or (), python)
     bounded = asked is not None and any(sign in asked for sign in ("<", "~="))
     if option.framework == "tensorflow" and numpy_one(option.version) and not bounded:
-        because = f"TensorFlow {option.version} sets no limit, and 2.18 is the first that is built for numpy 2"
-        return f"{asked},<2" if asked else "<2", [Reason(choice="numpy below 2", because=because, source=_NUMPY_TF)]
+        because = say(
+            "TensorFlow {version} sets no limit, and 2.18 is the first that is built for numpy 2",
+            version=option.version,
+        )
+        return f"{asked},<2" if asked else "<2", [
+            Reason(choice=say("numpy below 2"), because=because, source=_NUMPY_TF)
+        ]
     if option.framework == "jax" and not at_least(option.version, _JAX_NUMPY2) and not bounded:
-        because = f"JAX {option.version} sets no limit, and {_JAX_NUMPY2} is the first that works with numpy 2"
-        return f"{asked},<2" if asked else "<2", [Reason(choice="numpy below 2", because=because, source=_CHANGES_JAX)]
+        because = say(
+            "JAX {version} sets no limit, and {jax_numpy2} is the first that works with numpy 2",
+            version=option.version,
+            jax_numpy2=_JAX_NUMPY2,
+        )
+        return f"{asked},<2" if asked else "<2", [
+            Reason(choice=say("numpy below 2"), because=because, source=_CHANGES_JAX)
+        ]
     return asked or ">=1.22", []
 
 
 def _image(option: Option, python: str, image: tuple[CudaImage, Ubuntu] | None) -> tuple[str, str, Reason]:
     if image is not None:
         row, ubuntu = image
-        because = (
-            f"the wheel takes CUDA and cuDNN from the image; Ubuntu {ubuntu.version} brings Python {ubuntu.python}"
+        because = say(
+            "the wheel takes CUDA and cuDNN from the image; Ubuntu {version} brings Python {python}",
+            version=ubuntu.version,
+            python=ubuntu.python,
         )
         if not row.cuda.startswith(f"{option.cuda}."):
-            because += f"; CUDA {row.cuda} has the same library names as {option.cuda}, of which no image is known"
+            because += say(
+                "; CUDA {cuda} has the same library names as {option_cuda}, of which no image is known",
+                cuda=row.cuda,
+                option_cuda=option.cuda,
+            )
         return row.tag, ubuntu.python, Reason(choice=row.tag, because=because, source=row.source)
     tag = slim(python)
-    because = "without CUDA a plain Python image is enough"
+    because = say("without CUDA a plain Python image is enough")
     if option.cuda and option.brings_cuda:
-        because = "the packages bring CUDA themselves, and the container toolkit brings the driver"
+        because = say("the packages bring CUDA themselves, and the container toolkit brings the driver")
     elif option.cuda:
-        because = f"no nvidia/cuda image with CUDA {option.cuda} is known, so that the container computes on the CPU"
+        because = say(
+            "no nvidia/cuda image with CUDA {cuda} is known, so that the container computes on the CPU",
+            cuda=option.cuda,
+        )
     return tag, python, Reason(choice=tag, because=because, source=PYTHON_IMAGES)
 
 

@@ -7,13 +7,14 @@ from typing import NamedTuple
 from envdoctor.knowledge.builds import Build, Candidate, torchaudio_for
 from envdoctor.knowledge.fit import wheel_pythons
 from envdoctor.knowledge.load import Knowledge
+from envdoctor.model.speech import say
 from envdoctor.model.stack import Reason, Request, Stack, Target
 from envdoctor.model.version import compare
 from envdoctor.resolver.commands import with_commands
 from envdoctor.resolver.companions import Together, together
 from envdoctor.resolver.conda import EMPTY_NOTE, CondaStack, conda_stack
 from envdoctor.resolver.drivers import min_driver
-from envdoctor.resolver.images import cuda_pythons, image_for
+from envdoctor.resolver.images import cuda_pythons, digest_of, image_for
 
 _PREVIOUS = "https://pytorch.org/get-started/previous-versions/"
 _NUMPY = "https://github.com/pytorch/pytorch/issues/132179"
@@ -35,16 +36,24 @@ def build_stack(candidate: Candidate, request: Request, target: Target, facts: K
     python, why_python = _python(candidate, request, target, facts)
     packages, why_packages = _packages(build, target, facts)
     image, image_python, why_image = image_for(build, python, target.arch, facts)
+    digest, why_digest = digest_of(image, facts)
     conda = conda_stack(candidate, python, packages["numpy"], request, target, facts)
     if request.companions:
-        conda = CondaStack({}, f"pip's torch was chosen for {', '.join(request.companions)}; {EMPTY_NOTE}.")
+        conda = CondaStack(
+            {},
+            say(
+                "pip's torch was chosen for {companions}; {empty_note}.",
+                companions=", ".join(request.companions),
+                empty_note=say(EMPTY_NOTE),
+            ),
+        )
     index = None if target.os == "macos" else build.index_url
     beside = together(request.companions, build, python, target, facts)
     assert isinstance(beside, Together), beside  # a build that a companion excludes is no candidate
     tagged = _is_tagged(build, target)
     if beside.packages and not tagged:
         index = None  # the companions are not there, and without a tag pip could not tell the builds apart
-    reasons = [why_python, *why_packages, *beside.reasons, why_image]
+    reasons = [why_python, *why_packages, *beside.reasons, why_image, *why_digest]
     if index:
         reasons.append(_why_index(build, target, index))
     stack = Stack(
@@ -59,6 +68,7 @@ def build_stack(candidate: Candidate, request: Request, target: Target, facts: K
         conda_packages=conda.packages,
         pip_command=(),
         base_image=image,
+        base_digest=digest,
         image_python=image_python,
         min_driver=min_driver(build.cuda, target, facts, jit=candidate.jit),
         conda_note=conda.note,
@@ -69,23 +79,34 @@ def build_stack(candidate: Candidate, request: Request, target: Target, facts: K
 
 def _python(candidate: Candidate, request: Request, target: Target, facts: Knowledge) -> tuple[str, Reason]:
     release = candidate.build.release
-    have = f"torch {release.version} has wheels for Python {candidate.pythons[0]} to {candidate.pythons[-1]}"
+    have = say(
+        "torch {version} has wheels for Python {pythons} to {pythons2}",
+        version=release.version,
+        pythons=candidate.pythons[0],
+        pythons2=candidate.pythons[-1],
+    )
     if request.python:
-        python, because = candidate.pythons[0], "it was asked for"
+        python, because = candidate.pythons[0], say("it was asked for")
     elif target.python in candidate.pythons:
-        python, because = target.python or "", "it is the Python at hand, and torch has wheels for it"
+        python, because = target.python or "", say("it is the Python at hand, and torch has wheels for it")
     else:
         settled = _settled(candidate, target)
-        python, because = settled[-1], f"{have}; the newest one is left out, because other packages follow later"
+        python, because = (
+            settled[-1],
+            say("{have}; the newest one is left out, because other packages follow later", have=have),
+        )
         # One version older is no loss where it makes the container's Python the same.
         in_image = [each for each in settled[-2:] if each in cuda_pythons(candidate.build, facts)]
         if in_image and in_image[-1] != python:
-            python, because = in_image[-1], f"{have}; {in_image[-1]} is what the CUDA image's Ubuntu brings"
+            python, because = (
+                in_image[-1],
+                say("{have}; {in_image} is what the CUDA image's Ubuntu brings", have=have, in_image=in_image[-1]),
+            )
         if len(candidate.pythons) == 1:
-            because = "it is the only Python at hand that torch has wheels for"
+            because = say("it is the only Python at hand that torch has wheels for")
         if target.python:
-            because += f"; there are none for the Python at hand, {target.python}"
-    return python, Reason(choice=f"Python {python}", because=because, source=release.source)
+            because += say("; there are none for the Python at hand, {python}", python=target.python)
+    return python, Reason(choice=say("Python {python}", python=python), because=because, source=release.source)
 
 
 def _settled(candidate: Candidate, target: Target) -> tuple[str, ...]:
@@ -105,18 +126,24 @@ def _packages(build: Build, target: Target, facts: Knowledge) -> tuple[dict[str,
     if audio:
         packages["torchaudio"] = audio + tag
     elif release.torchaudio:
-        because = f"torchaudio {release.torchaudio}, the newest one, was published before there was a {build.tag} index"
-        reasons.append(Reason(choice="no torchaudio", because=because, source=_PREVIOUS))
+        because = say(
+            "torchaudio {torchaudio}, the newest one, was published before there was a {tag} index",
+            torchaudio=release.torchaudio,
+            tag=build.tag,
+        )
+        reasons.append(Reason(choice=say("no torchaudio"), because=because, source=_PREVIOUS))
     pairs = ", ".join(f"{name} {version}" for name, version in packages.items() if name != "torch")
     if pairs:
-        because = f"the newest ones that go with torch {release.version}"
+        because = say("the newest ones that go with torch {version}", version=release.version)
         reasons.append(Reason(choice=pairs, because=because, source=release.source))
     numpy2 = release.numpy2_windows if target.os == "windows" else release.numpy2
     packages["numpy"] = "<3" if numpy2 else "<2"
     if not numpy2:
-        because = f"torch {release.version} was built for numpy 1 and cannot convert arrays of numpy 2"
+        because = say(
+            "torch {version} was built for numpy 1 and cannot convert arrays of numpy 2", version=release.version
+        )
         source = _NUMPY if not release.numpy2 else _NUMPY_WINDOWS
-        reasons.append(Reason(choice="numpy below 2", because=because, source=source))
+        reasons.append(Reason(choice=say("numpy below 2"), because=because, source=source))
     return packages, reasons
 
 
@@ -129,10 +156,14 @@ def _is_tagged(build: Build, target: Target) -> bool:
 def _why_index(build: Build, target: Target, index: str) -> Reason:
     plain = "cpu" if target.os == "windows" else build.release.default_linux
     if target.arch == "aarch64":
-        because = "what the plain package index has for aarch64 differs from release to release"
+        because = say("what the plain package index has for aarch64 differs from release to release")
     elif plain == build.tag:
-        because = "the plain package index has this build today; naming PyTorch's index keeps it so"
+        because = say("the plain package index has this build today; naming PyTorch's index keeps it so")
     else:
-        because = f"the plain package index has the {plain} build under this version; PyTorch's index has {build.tag}, "
-        because += "and numpy too"
+        because = say(
+            "the plain package index has the {plain} build under this version; PyTorch's index has {tag}, ",
+            plain=plain,
+            tag=build.tag,
+        )
+        because += say("and numpy too")
     return Reason(choice=index, because=because, source=_PREVIOUS)

@@ -8,6 +8,7 @@ from envdoctor.knowledge.builds import Objection, card_name
 from envdoctor.knowledge.fit import driver_compiles
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.knowledge.tables.frameworks import TensorflowRelease
+from envdoctor.model.speech import say
 from envdoctor.model.stack import Reason, Request, Target
 from envdoctor.model.version import at_least, compare
 from envdoctor.resolver.candidates import wants_cuda
@@ -34,7 +35,7 @@ def options(request: Request, target: Target, facts: Knowledge) -> Iterator[Opti
 
 def _cuda(row: TensorflowRelease, request: Request, target: Target, facts: Knowledge) -> Option:
     brought = row.and_cuda is not None
-    name = f"TensorFlow {row.version} for CUDA {row.cuda}"
+    name = say("TensorFlow {version} for CUDA {cuda}", version=row.version, cuda=row.cuda)
     limited = "tensorrt" in (row.and_cuda or {})
     pythons = tuple(each for each in row.pythons if not limited or compare(each, _TENSORRT_LAST_PYTHON) <= 0)
     source = _TENSORRT_PYTHONS if limited else row.source
@@ -49,16 +50,37 @@ def _cuda(row: TensorflowRelease, request: Request, target: Target, facts: Knowl
         )
         if package and not pinned.startswith("=="):
             packages[package] = f"<{limit}"
-            because = f"{limit} is the first that no longer serves {card_name(gpu)}, and TensorFlow would accept it"
-            reasons.append(Reason(choice=f"cuDNN below {limit}", because=because, source=known.cudnn_source))
+            because = say(
+                "{limit} is the first that no longer serves {card_name}, and TensorFlow would accept it",
+                limit=limit,
+                card_name=card_name(gpu),
+            )
+            reasons.append(
+                Reason(choice=say("cuDNN below {limit}", limit=limit), because=because, source=known.cudnn_source)
+            )
         elif compare(row.cudnn, limit) >= 0:
-            doubts.append(f"cuDNN {row.cudnn} no longer lists {card_name(gpu)} ({known.cudnn_source})")
+            doubts.append(
+                say(
+                    "cuDNN {cudnn} no longer lists {card_name} ({cudnn_source})",
+                    cudnn=row.cudnn,
+                    card_name=card_name(gpu),
+                    cudnn_source=known.cudnn_source,
+                )
+            )
     if limited:
-        because = f"the extra asks for tensorrt {_version(row, 'tensorrt')}, whose wheels end with it"
-        reasons.append(Reason(choice=f"Python {_TENSORRT_LAST_PYTHON} at most", because=because, source=source))
+        because = say(
+            "the extra asks for tensorrt {version}, whose wheels end with it", version=_version(row, "tensorrt")
+        )
+        reasons.append(
+            Reason(
+                choice=say("Python {tensorrt_last_python} at most", tensorrt_last_python=_TENSORRT_LAST_PYTHON),
+                because=because,
+                source=source,
+            )
+        )
     doubts += _code_doubts(row, target, facts)
     if row.cuda_doubt and request.cuda != "auto":
-        doubts.append(f"TensorFlow {row.version}: {row.cuda_doubt}")
+        doubts.append(say("TensorFlow {version}: {cuda_doubt}", version=row.version, cuda_doubt=row.cuda_doubt))
     return Option(
         framework="tensorflow",
         version=row.version,
@@ -71,7 +93,7 @@ def _cuda(row: TensorflowRelease, request: Request, target: Target, facts: Knowl
         cuda=row.cuda,
         cudnn=row.cudnn,
         brings_cuda=brought,
-        brought=f"CUDA {row.cuda}" + (" or a newer 12.x" if row.cuda_doubt else ""),
+        brought=say("CUDA {cuda}", cuda=row.cuda) + (say(" or a newer 12.x") if row.cuda_doubt else ""),
         capability_jit=any(_needs_ptx(row, first.first_cuda) for _, first in architectures(target, facts) if first),
         doubts=tuple(doubts),
         reasons=(*_protobuf(row), *reasons),
@@ -92,20 +114,26 @@ def _version(row: TensorflowRelease, package: str) -> str:
 
 def _not_installable(row: TensorflowRelease) -> Iterator[Objection]:
     if "tensorrt-libs" in (row.and_cuda or {}):
-        because = (
-            f"the extra of TensorFlow {row.version} asks for tensorrt-libs {_version(row, 'tensorrt-libs')}, which the "
-            "plain package index does not have"
+        because = say(
+            "the extra of TensorFlow {version} asks for tensorrt-libs {version2}, which the plain package index does "
+            "not have",
+            version=row.version,
+            version2=_version(row, "tensorrt-libs"),
         )
         yield Objection(constraint="version", because=because, source=_TENSORRT_LIBS)
 
 
 def _cpu(row: TensorflowRelease, request: Request, target: Target, facts: Knowledge) -> Option:
-    name = f"TensorFlow {row.version}"
+    name = say("TensorFlow {version}", version=row.version)
     traits = Traits(name=name, source=row.source, glibc=row.glibc, pythons=row.pythons, cuda=None)
     small = target.os in ("linux", "wsl2") and target.arch == "x86_64"
     missing = []
     if target.os == "windows" and not row.windows_wheel:
-        missing = [Objection(constraint="platform", because=f"{name} has no wheel for Windows", source=row.source)]
+        missing = [
+            Objection(
+                constraint="platform", because=say("{name} has no wheel for Windows", name=name), source=row.source
+            )
+        ]
     return Option(
         framework="tensorflow",
         version=row.version,
@@ -132,8 +160,11 @@ def _limits(row: TensorflowRelease) -> dict[str, str]:
 
 def _protobuf(row: TensorflowRelease) -> Iterator[Reason]:
     if _limits(row):
-        because = f"TensorFlow {row.version} sets no limit, and its generated code does not load with protobuf 4"
-        yield Reason(choice="protobuf below 3.21", because=because, source=_PROTOBUF)
+        because = say(
+            "TensorFlow {version} sets no limit, and its generated code does not load with protobuf 4",
+            version=row.version,
+        )
+        yield Reason(choice=say("protobuf below 3.21"), because=because, source=_PROTOBUF)
 
 
 def numpy_one(version: str) -> bool:
@@ -144,22 +175,30 @@ def numpy_one(version: str) -> bool:
 def _unread(row: TensorflowRelease, target: Target) -> Iterator[str]:
     """Say where the wheels of the platform were not looked at; those of Linux on x86_64 and of Windows were."""
     if target.os == "macos" or target.arch != "x86_64":
-        yield f"which wheels TensorFlow {row.version} has for {target.os} on {target.arch} was not read"
+        yield say(
+            "which wheels TensorFlow {version} has for {os} on {arch} was not read",
+            version=row.version,
+            os=target.os,
+            arch=target.arch,
+        )
 
 
 def _no_wheels(target: Target) -> Iterator[Objection]:
     if target.arch not in ("x86_64", "aarch64") or (target.os == "windows" and target.arch != "x86_64"):
-        because = f"TensorFlow has no wheels for {target.os} on {target.arch}"
+        because = say("TensorFlow has no wheels for {os} on {arch}", os=target.os, arch=target.arch)
         yield Objection(constraint="platform", because=because, source=PIP_PAGE)
 
 
 def _no_gpu_build(row: TensorflowRelease, target: Target) -> Iterator[Objection]:
     if target.os == "macos":
-        because = "no CUDA builds of TensorFlow are published for macOS"
+        because = say("no CUDA builds of TensorFlow are published for macOS")
     elif target.os == "windows" and not row.windows_gpu:
-        because = f"2.10 was the last TensorFlow that uses a GPU on native Windows; {row.version} does so in WSL 2"
+        because = say(
+            "2.10 was the last TensorFlow that uses a GPU on native Windows; {version} does so in WSL 2",
+            version=row.version,
+        )
     elif target.arch != "x86_64":
-        because = f"no CUDA build of TensorFlow is documented for {target.os} on {target.arch}"
+        because = say("no CUDA build of TensorFlow is documented for {os} on {arch}", os=target.os, arch=target.arch)
     else:
         return
     yield Objection(constraint="platform", because=because, source=PIP_PAGE)
@@ -167,13 +206,17 @@ def _no_gpu_build(row: TensorflowRelease, target: Target) -> Iterator[Objection]
 
 def _processor(row: TensorflowRelease, target: Target) -> Iterator[Objection]:
     if row.avx and target.avx is False and target.arch == "x86_64":
-        because = f"TensorFlow {row.version} is compiled for processors with AVX, and this one has none"
+        because = say(
+            "TensorFlow {version} is compiled for processors with AVX, and this one has none", version=row.version
+        )
         yield Objection(constraint="processor", because=because, source=PIP_PAGE)
 
 
 def _unwanted(row: TensorflowRelease, request: Request) -> Iterator[Objection]:
     if request.cuda not in ("auto", "cpu") and not wants_cuda(request, row.cuda):
-        yield Objection(constraint="cuda", because=f"CUDA {request.cuda} was asked for", source=row.tested_source)
+        yield Objection(
+            constraint="cuda", because=say("CUDA {cuda} was asked for", cuda=request.cuda), source=row.tested_source
+        )
 
 
 def _needs_ptx(row: TensorflowRelease, first_cuda: str | None) -> bool:
@@ -186,14 +229,21 @@ def _no_code(row: TensorflowRelease, target: Target, facts: Knowledge) -> Iterat
         if known is None:
             continue
         if at_least(row.version, _WITHOUT_MAXWELL) and not at_least(known.capability, "6.0"):
-            because = f"TensorFlow's wheels since 2.17 begin with compute capability 6.0; {card_name(gpu)} is older"
+            because = say(
+                "TensorFlow's wheels since 2.17 begin with compute capability 6.0; {card_name} is older",
+                card_name=card_name(gpu),
+            )
             yield Objection(constraint="gpu", because=because, source=_MAXWELL)
         elif (
             target.driver and _needs_ptx(row, known.first_cuda) and not driver_compiles(facts, row.cuda, target.driver)
         ):
-            because = (
-                f"TensorFlow {row.version} was built with CUDA {row.cuda}, which is older than {card_name(gpu)}, and "
-                f"driver {target.driver} is too old to compile its PTX"
+            because = say(
+                "TensorFlow {version} was built with CUDA {cuda}, which is older than {card_name}, and driver "
+                "{driver} is too old to compile its PTX",
+                version=row.version,
+                cuda=row.cuda,
+                card_name=card_name(gpu),
+                driver=target.driver,
             )
             yield Objection(constraint="gpu", because=because, source=PIP_PAGE)
 
@@ -204,9 +254,19 @@ def _code_doubts(row: TensorflowRelease, target: Target, facts: Knowledge) -> It
             continue
         if _needs_ptx(row, known.first_cuda):
             yield (
-                f"TensorFlow {row.version} was built with CUDA {row.cuda}, before there was {card_name(gpu)}: it runs "
-                "there only through PTX, which the driver compiles at the first start, and which its wheels hold for "
-                f"their newest architecture alone ({PIP_PAGE})"
+                say(
+                    "TensorFlow {version} was built with CUDA {cuda}, before there was {card_name}: it runs there "
+                    "only through PTX, which the driver compiles at the first start, and which its wheels hold for "
+                    "their newest architecture alone ({pip_page})",
+                    version=row.version,
+                    cuda=row.cuda,
+                    card_name=card_name(gpu),
+                    pip_page=PIP_PAGE,
+                )
             )
         elif not at_least(known.capability, "5.0"):
-            yield f"whether TensorFlow {row.version} has code for {card_name(gpu)} is not known"
+            yield say(
+                "whether TensorFlow {version} has code for {card_name} is not known",
+                version=row.version,
+                card_name=card_name(gpu),
+            )

@@ -58,8 +58,9 @@ def compute_driver_is_missing(machine: Snapshot, facts: Knowledge) -> Iterator[F
     place, gpu = cards[0]
     unloaded = gpu.bound_driver != "amdgpu"
     yield found(
-        say("{card} has no compute driver: ", card=sentence(card(gpu)))
-        + (say("the module amdgpu does not hold it") if unloaded else say("/dev/kfd is missing")),
+        say("{card} has no compute driver: the module amdgpu does not hold it", card=sentence(card(gpu)))
+        if unloaded
+        else say("{card} has no compute driver: /dev/kfd is missing", card=sentence(card(gpu))),
         say("ROCm and PyTorch for AMD reach the card through /dev/kfd."),
         evidence=(f"gpus[{place}].bound_driver", "devices"),
         severity=None if _wants_rocm(machine) else "note",
@@ -99,10 +100,12 @@ def no_permission_on_compute_files(machine: Snapshot, facts: Knowledge) -> Itera
         return
     groups = [name for name in dict.fromkeys(each.group for _, each in closed) if name and plain(name)]
     joined = all(each.member for _, each in closed)
-    place = closed[0][0]
+        place = closed[0][0]
+    files = listed(each.path for _, each in closed)
     yield found(
-        say("This account may not open {closed}", closed=listed(each.path for _, each in closed))
-        + (say(" (group {groups})", groups=listed(groups)) if groups else ""),
+        say("This account may not open {files} (group {groups})", files=files, groups=listed(groups))
+        if groups
+        else say("This account may not open {files}", files=files),
         say("/etc/group lists this account already, which counts from the next login on.")
         if joined
         else say("Without it programs see no AMD GPU."),
@@ -155,11 +158,9 @@ def target_is_not_in_the_build(machine: Snapshot, facts: Knowledge) -> Iterator[
             target=gpu.target,
             card=card(gpu),
         ),
-        say(
-            "It was built for {targets}{rest}.",
-            targets=listed(targets[:6]),
-            rest=" and others" if len(targets) > 6 else "",
-        ),
+        say("It was built for {targets} and others.", targets=", ".join(targets[:6]))
+        if len(targets) > 6
+        else say("It was built for {targets}.", targets=listed(targets)),
         evidence=(f"gpus[{place}].target", f"{TORCH}.hip"),
         fixes=(Fix(summary=say("Take the build of a newer ROCm, if its list holds this target."), page=_REQUIREMENTS),),
     )
@@ -273,10 +274,10 @@ def visibility_is_doubled(machine: Snapshot, facts: Knowledge) -> Iterator[Found
         return
     yield found(
         say(
-            "HIP_VISIBLE_DEVICES={second} chooses among the {left} that ROCR_VISIBLE_DEVICES={first} leaves",
-            second=second,
-            left=left,
-            first=first,
+            "HIP_VISIBLE_DEVICES={chosen} chooses among the {count} that ROCR_VISIBLE_DEVICES={allowed} leaves",
+            chosen=second,
+            count=left,
+            allowed=first,
         ),
         say("Cards are numbered anew from 0 after the first choice, so this hides more than was meant."),
         evidence=tuple(f"variables.{name}" for name in _VISIBLE),

@@ -86,7 +86,6 @@ def torchaudio_for_other_torch(machine: Snapshot, facts: Knowledge) -> Iterator[
     "TORCH010",
     "companion-built-for-other-torch",
     "error",
-    certainty="likely",
     needs=("pythons.packages.torch.version", "pythons.frameworks.torch.cuda"),
     sources=(
         "https://github.com/vladmandic/sdnext/issues/3531",
@@ -104,6 +103,11 @@ def builds_mixed(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
 
     Check: `python -m pip list` shows the tags.
 
+    An error where the import is sure to stop: torchvision compares the major version of CUDA, torchaudio the whole of
+    it (torchvision/extension.py, torchaudio/_extension/utils.py), and a companion for another kind of device is linked
+    with libraries that this torch does not have. A warning where only GPU operators are missing (+cpu), and where the
+    two are of one CUDA major version, which mostly works.
+
     A missing tag is no difference: wheels of the package index and conda have none. torch's own build is then read
     from torch/version.py, and a companion without a tag is not judged. torchaudio from 2.11 on has no CUDA in it.
     """
@@ -117,6 +121,7 @@ def builds_mixed(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         if package is None or own is None or own == tag or (name == "torchaudio" and _free(name, package.version)):
             continue
         on_cpu = own == "cpu"
+        stops = not on_cpu and _import_stops(package, own, tag)
         yield found(
             say(
                 "{name} {version} is a {own} build, and PyTorch {framework_version} is a {tag} build",
@@ -130,15 +135,30 @@ def builds_mixed(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
             if on_cpu
             else say("The libraries that {name} was linked with are not the ones of this PyTorch.", name=name),
             evidence=(version_of(python, package), *_build_evidence(framework)),
-            fixes=(_together(machine, facts, framework),),
-            severity="warning" if on_cpu else None,
+            fixes=(together(machine, facts, framework),),
+            severity=None if stops else "warning",
+            certainty=None if stops or on_cpu else "likely",
         )
+
+
+def _import_stops(package: Package, own: str, tag: str) -> bool:
+    """Tell whether a companion with GPU code cannot be imported beside a torch of another build.
+
+    Tags are cu126, rocm6.4, xpu, cpu. What belongs to no single torch any more (torchvision from 0.29 on) is linked
+    otherwise, and not known.
+    """
+    kinds = [each.rstrip("0123456789.") for each in (own, tag)]
+    if _free(package.name, package.version):
+        return False
+    if kinds[0] != kinds[1]:
+        return True
+    return kinds[0] == "cu" and (package.name == "torchaudio" or own[:-1] != tag[:-1])
 
 
 @rule(
     "TORCH011",
     "cuda-libraries-shadowed",
-    "error",
+    "warning",
     certainty="likely",
     needs=("pythons.packages.torch.requires",),
     sources=("pkg:pypi/torch", "pkg:pypi/tensorflow", "pkg:pypi/jax-cuda13-plugin"),
@@ -153,8 +173,10 @@ def cuda_wheels_differ_from_pins(machine: Snapshot, facts: Knowledge) -> Iterato
 
     Check: `python -m pip check`.
 
-    A warning where only cuDNN or NCCL is newer inside its major version, which usually works. An error where a library
-    is missing, older, or of another major version. Silent for conda's torch, which has no such pins.
+    An error where it is sure to fail: a library of another major version has another file name, torch refuses a cuDNN
+    of an older minor version (torch/backends/cudnn), and a missing cuDNN or NCCL of which the loader sees no other copy
+    cannot be loaded. A warning otherwise: other releases inside a major version mostly work, and a library that is not
+    installed may come from a toolkit. Silent for conda's torch, which has no such pins.
     """
     python = machine.python
     owner = next((p for p in python.packages if p.name == "torch" and p.build is None), None) if python else None
@@ -169,10 +191,12 @@ def cuda_wheels_differ_from_pins(machine: Snapshot, facts: Knowledge) -> Iterato
             say("The import stops at a library that cannot be loaded, unless the system provides it."),
             evidence=(version_of(python, owner),),
             fixes=(_restore(machine, missing),),
+            severity="error" if (gone := _nowhere(machine, missing)) else None,
+            certainty="certain" if gone else None,
             slug="cuda-libraries-missing",
         )
     if other:
-        mild = all(_newer_inside_major(each) for each in other)
+        refused = any(_refused(each) for each in other)
         yield found(
             say(
                 "PyTorch {version} asks for {few}, and {other} is installed",
@@ -182,16 +206,17 @@ def cuda_wheels_differ_from_pins(machine: Snapshot, facts: Knowledge) -> Iterato
             ),
             say("Another package in this environment replaced the CUDA libraries that this PyTorch was tested with. ")
             + (
-                say("Newer releases inside the major version usually work.")
-                if mild
-                else say("One environment per framework.")
+                say("Such a version is not accepted; give each framework an environment of its own.")
+                if refused
+                else say("Other releases inside the major version usually work.")
             ),
             evidence=(
                 version_of(python, owner),
                 *(version_of(python, package) for each in other if (package := python.package(each.name))),
             ),
             fixes=(_restore(machine, other),),
-            severity="warning" if mild else None,
+            severity="error" if refused else None,
+            certainty="certain" if refused else None,
             slug="cudnn-shadowed" if all("cudnn" in each.name for each in other) else None,
         )
 
@@ -223,7 +248,7 @@ def _mismatch(machine: Snapshot, facts: Knowledge, name: str, symptom: str) -> I
         if not misfit.slight
         else say("The two were not released together; this mostly works, and a matching pair is on the same index."),
         evidence=(version_of(python, package), f"{TORCH}.version"),
-        fixes=(_together(machine, facts, framework),),
+        fixes=(together(machine, facts, framework),),
         severity=severity,
     )
 
@@ -272,7 +297,7 @@ def _build_evidence(framework: Framework) -> tuple[str, ...]:
     return (f"{TORCH}.version",) if "+" in framework.version else (f"{TORCH}.version", f"{TORCH}.cuda")
 
 
-def _together(machine: Snapshot, facts: Knowledge, framework: Framework) -> Fix:
+def together(machine: Snapshot, facts: Knowledge, framework: Framework) -> Fix:
     """Keep the torch that is there, and get the companions that belong to it from the same index."""
     python, row = machine.python, facts.torch(framework.version)
     there = [name for name in COMPANIONS if python and python.package(name)]
@@ -294,11 +319,17 @@ def _together(machine: Snapshot, facts: Knowledge, framework: Framework) -> Fix:
         commands.append(pip_install(machine, "--no-deps", f"torchaudio=={row.torchaudio}"))
     return Fix(
         summary=say(
-            "Install the {there} that belongs to PyTorch {version}",
-            there=listed(there),
+            "Install the {packages} that belongs to PyTorch {version}, from the same index ({tag}).",
+            packages=listed(there),
             version=public(framework.version),
+            tag=tag,
         )
-        + (say(", from the same index ({tag}).", tag=tag) if index else "."),
+        if index
+        else say(
+            "Install the {packages} that belongs to PyTorch {version}.",
+            packages=listed(there),
+            version=public(framework.version),
+        ),
         commands=tuple(commands),
         effect="changes-env",
     )
@@ -313,12 +344,27 @@ def _few(broken: tuple[Unmet, ...]) -> str:
     )
 
 
-def _newer_inside_major(each: Unmet) -> bool:
+def _refused(each: Unmet) -> bool:
+    """Tell whether torch cannot use what is installed: another major version, or a cuDNN of an older minor one."""
     pinned = each.wanted.removeprefix("==")
-    if not any(word in each.name for word in ("cudnn", "nccl")) or not readable(pinned) or not readable(each.have):
+    if not each.name.startswith("nvidia-") or not readable(pinned) or not readable(each.have):
         return False
     assert each.have is not None
-    return major(pinned) == major(each.have) and compare(each.have, pinned) > 0
+    if "cudnn" in each.name and "frontend" not in each.name and compare(minor(each.have), minor(pinned)) < 0:
+        return True
+    return major(pinned) != major(each.have)
+
+
+def _nowhere(machine: Snapshot, missing: tuple[Unmet, ...]) -> bool:
+    """Tell whether a library that is not installed is in no other place either that the loader looks at."""
+    if any(machine.gap(fact) for fact in ("libraries", "variables", "toolkits")):
+        return False
+    linux = machine.system is not None and machine.system.os == "linux"
+    if not linux or machine.toolkits or machine.variable("LD_LIBRARY_PATH"):
+        return False
+    there = {each.name for each in machine.libraries}
+    lost = [kind for each in missing for kind in ("cudnn", "nccl") if each.name.startswith(f"nvidia-{kind}-cu")]
+    return any(kind not in there for kind in lost)
 
 
 def _restore(machine: Snapshot, broken: tuple[Unmet, ...]) -> Fix:

@@ -38,7 +38,8 @@ def container_without_gpu(machine: Snapshot, facts: Knowledge) -> Iterator[Found
 
     Check: `nvidia-smi` inside the container lists the GPU.
     A note instead of an error where every installed framework is a CPU build: then the container may well be meant for
-    the CPU. Silent where the host has no driver; then the host is the place to look.
+    the CPU. A warning in WSL, where nothing in here shows whether Windows has a GPU to share. Silent where the host has
+    no driver; then the host is the place to look.
     """
     system, driver = machine.system, machine.driver
     if system is None or system.container is None:
@@ -77,7 +78,7 @@ def _without(machine: Snapshot, reason: str, evidence: tuple[str, ...], *, likel
         + (say(" The frameworks installed here are CPU builds, so this may be as it should.") if for_cpu else "")
         + (say(" NVIDIA_VISIBLE_DEVICES is {asked!r} here.", asked=asked) if asked in ("", "none", "void") else ""),
         evidence=(*evidence, "system.container.kind", *(("variables.NVIDIA_VISIBLE_DEVICES",) if asked else ())),
-        severity="note" if for_cpu else None,
+        severity="note" if for_cpu else "warning" if likely else None,
         certainty="likely" if likely else None,
         fixes=_request(machine),
     )
@@ -208,8 +209,7 @@ def memory_limit_is_low(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         else on_host(
             say(
                 "Start the container again with a higher limit (IMAGE is yours). With Docker Desktop the limit of its "
-                "own "
-                "machine counts too: Settings, Resources."
+                "own machine counts too: Settings, Resources."
             ),
             ("podman" if kind == "podman" else "docker", "run", "--memory=32g", "IMAGE"),
         )
@@ -217,8 +217,8 @@ def memory_limit_is_low(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     yield found(
         say("This container may use {limit} of memory; the machine has {total}", limit=size(limit), total=size(total)),
         say(
-            "The kernel ends whatever goes over that limit, although `free` shows the memory of the machine. Loading a "
-            "checkpoint takes its whole size in host memory at first."
+            "The kernel ends whatever goes over that limit, although `free` shows the memory of the machine. Loading "
+            "a checkpoint takes its whole size in host memory at first."
         ),
         evidence=("memory.limit_bytes", "memory.total_bytes", "system.container.kind"),
         fixes=(raised,),

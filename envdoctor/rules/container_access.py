@@ -161,8 +161,7 @@ def device_was_taken_away(machine: Snapshot, facts: Knowledge) -> Iterator[Found
         ),
         say(
             "The permissions are there, so the host took the device out of the container's rules; a reload of systemd "
-            "does "
-            "that."
+            "does that."
         ),
         evidence=tuple(
             f"devices[{place}].{field}" for place, _ in refused[:1] for field in ("path", "mode", "refused")

@@ -132,8 +132,8 @@ def toolkits_disagree(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     fixes = [
         Fix(
             summary=say(
-                "If you compile: put one toolkit's bin folder first in PATH and set CUDA_HOME to it, "
-                "for example {path}.",
+                "If you compile: put one toolkit's bin folder first in PATH and set CUDA_HOME to it, for example "
+                "{path}.",
                 path=first.path,
             ),
             commands=(set_variable(machine, "CUDA_HOME", first.path),),
@@ -207,8 +207,8 @@ def _compile_with(machine: Snapshot, fitting: Toolkit | None, cuda: str) -> tupl
     return (
         Fix(
             summary=say(
-                "To compile, install the CUDA {cuda} toolkit beside the one here, or take a PyTorch built "
-                "with the CUDA of your toolkit.",
+                "To compile, install the CUDA {cuda} toolkit beside the one here, or take a PyTorch built with the "
+                "CUDA of your toolkit.",
                 cuda=minor(cuda),
             ),
             page="https://developer.nvidia.com/cuda-toolkit-archive",

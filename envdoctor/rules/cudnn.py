@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from envdoctor.knowledge.load import Knowledge
-from envdoctor.model.finding import Fix, Severity
+from envdoctor.model.finding import Fix
 from envdoctor.model.snapshot import Library, PythonEnv, Snapshot
 from envdoctor.model.speech import message, say
 from envdoctor.model.version import major, minor, order, readable
@@ -41,7 +41,7 @@ _UNSUFFIXED = (
 @rule(
     "CUDNN001",
     "cuda-libraries-shadowed",
-    "error",
+    "warning",
     certainty="likely",
     needs=("libraries",),
     sources=(
@@ -63,19 +63,19 @@ def library_shadowed(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     Check: `LD_DEBUG=libs python -c "import torch" 2>&1 | grep libcudnn`.
 
     A folder in LD_LIBRARY_PATH is no fault by itself: current torch carries DT_RPATH, which comes first. Only a copy
-    that the simulated loader would really take is reported, and only where its version differs; a newer cuDNN inside
-    its major version is a warning.
+    that the simulated loader would really take is reported, and only where its version differs. An error where cuDNN is
+    older than the one that a framework pins, and so was built with: torch and TensorFlow refuse an older minor version.
+    Other differences mostly work.
     """
     told = set()
     for place, library in enumerate(machine.libraries):
         copy = next((i for i, each in enumerate(machine.libraries) if each.path == library.shadows), None)
         if library.shadows is None or copy is None or library.name in told:
             continue
-        severity = _severity(library, machine.libraries[copy])
-        if severity is None:
+        if not _differ(library, machine.libraries[copy]):
             continue
         told.add(library.name)
-        yield _shadow(machine, place, copy, severity)
+        yield _shadow(machine, place, copy)
 
 
 @rule(
@@ -100,8 +100,9 @@ def wheels_of_two_majors(machine: Snapshot, facts: Knowledge) -> Iterator[Found]
 
     Check: `python -m pip list` shows no `-cu12` beside `-cu13`.
 
-    An error where both majors of a shared library are there, a warning where nothing asks for the extra major, a note
-    where two frameworks need one each. nvidia-ml-py, nvidia-cutlass-dsl and the like are no CUDA libraries.
+    A warning where both majors of a shared library are there (which of them won is not told by their names), and where
+    nothing asks for the extra major; a note where two frameworks need one each. nvidia-ml-py, nvidia-cutlass-dsl and
+    the like are no CUDA libraries.
     """
     python = machine.python
     by_major = _majors(python) if python else {}
@@ -123,11 +124,11 @@ def wheels_of_two_majors(machine: Snapshot, facts: Knowledge) -> Iterator[Found]
         for each in _first(names, clashing)
         if (package := python.package(each))
     )
-    title = say("CUDA libraries for CUDA {by_major} share this environment", by_major=listed(sorted(by_major)))
+    majors = listed(sorted(by_major))
     remove = Fix(
         summary=say(
-            "Take out the {there_count} wheels for CUDA {extra}, and put back what the other major shares with it.",
-            there_count=len(there),
+            "Take out the {count} wheels for CUDA {extra}, and put back what the other major shares with it.",
+            count=len(there),
             extra=extra,
         ),
         commands=(pip_uninstall(machine, *there), *_put_back(machine, python, by_major, extra)),
@@ -136,43 +137,56 @@ def wheels_of_two_majors(machine: Snapshot, facts: Knowledge) -> Iterator[Found]
     apart = Fix(summary=say("Give each framework an environment of its own."), commands=(("envdoctor", "provision"),))
     if clashing:
         yield found(
-            title
-            + say(", and both bring {clashing}", clashing=listed(each.removeprefix("nvidia-") for each in clashing)),
+            say(
+                "CUDA libraries for CUDA {majors} share this environment, and both bring {libraries}",
+                majors=majors,
+                libraries=listed(each.removeprefix("nvidia-") for each in clashing),
+            ),
             say("Both majors unpack these into the same folder, so the one installed last is the one that is loaded."),
             evidence=evidence,
             fixes=(remove,) if extra in unowned else (apart,),
-            severity="error",
             certainty="likely",
         )
     elif unowned:
         yield found(
-            title + say(", and nothing asks for those of CUDA {extra}", extra=extra),
+            say(
+                "CUDA libraries for CUDA {majors} share this environment, and nothing asks for those of CUDA {extra}",
+                majors=majors,
+                extra=extra,
+            ),
             say("They are left over from an older build, take gigabytes, and can be loaded by mistake."),
             evidence=evidence,
             fixes=(remove,),
         )
     else:
         yield found(
-            title,
+                        say("CUDA libraries for CUDA {majors} share this environment", majors=majors),
             say("Different packages here ask for each of them. They lie in different folders, and this works."),
             evidence=evidence,
             severity="note",
         )
 
 
-def _severity(loaded: Library, own: Library) -> Severity | None:
-    """Judge the copy that is loaded by its version; None: the same minor version, or one of the two is not known."""
+def _differ(loaded: Library, own: Library) -> bool:
+    """Tell whether two copies are known to be of different minor versions."""
     if not readable(loaded.version) or not readable(own.version):
-        return None
+        return False
     assert loaded.version and own.version
-    if minor(loaded.version) == minor(own.version):
-        return None
-    newer = order(loaded.version, own.version) == 1 and major(loaded.version) == major(own.version)
-    return "warning" if newer else "error"
+    return minor(loaded.version) != minor(own.version)
 
 
-def _shadow(machine: Snapshot, place: int, copy: int, severity: Severity) -> Found:
+def _refused(machine: Snapshot, loaded: Library, own: Library) -> bool:
+    """Tell whether a framework stops at the cuDNN that is loaded: it is older than the one that it pins."""
+    if loaded.name != "cudnn" or order(loaded.version or "", own.version or "") != -1 or machine.python is None:
+        return False
+    pins = (text.partition(";")[0] for package in machine.python.packages for text in package.requires)
+    pinned = (text.partition("==")[2].strip(" )") for text in pins if text.startswith("nvidia-cudnn-cu"))
+    return any(readable(each) and minor(each) == minor(own.version or "") for each in pinned)
+
+
+def _shadow(machine: Snapshot, place: int, copy: int) -> Found:
     loaded, own = machine.libraries[place], machine.libraries[copy]
+    refused = _refused(machine, loaded, own)
     name = _CALLED.get(loaded.name, loaded.path.rpartition("/")[2])
     folder = loaded.path.rpartition("/")[0]
     path = machine.variable("LD_LIBRARY_PATH")
@@ -204,9 +218,9 @@ def _shadow(machine: Snapshot, place: int, copy: int, severity: Severity) -> Fou
             else ""
         )
         + (
-            say("A newer release inside the major version usually works.")
-            if severity == "warning"
-            else say("Frameworks stop at a library of another version, at import or at the first operation.")
+            say("The framework was built with a newer one, and stops at this one.")
+            if refused
+            else say("It mostly works where the difference is small, and fails at the first operation otherwise.")
         ),
         evidence=(
             f"libraries[{place}].path",
@@ -216,7 +230,8 @@ def _shadow(machine: Snapshot, place: int, copy: int, severity: Severity) -> Fou
             *(("variables.LD_LIBRARY_PATH",) if by_variable else ()),
         ),
         fixes=fixes,
-        severity=severity,
+        severity="error" if refused else None,
+        certainty="certain" if refused else None,
         slug="cudnn-shadowed" if loaded.name == "cudnn" else None,
     )
 

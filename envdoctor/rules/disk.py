@@ -5,22 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from envdoctor.knowledge.load import Knowledge
-from envdoctor.model.finding import Fix, Severity
-from envdoctor.model.snapshot import Disk, Snapshot
+from envdoctor.model.finding import Fix
+from envdoctor.model.snapshot import Snapshot
 from envdoctor.model.speech import say
 from envdoctor.rules.registry import Found, found, rule
 from envdoctor.rules.remedies import set_variable
 
 _GB = 10**9
 # Measured: torch 2.14.1+cu130 takes 5.5 GB in the environment, and 2 to 3 GB more in pip's cache; a CPU build about 1.
-_CUDA, _CUDA_WITH_CACHE, _CUDA_EASY = 6 * _GB, 8 * _GB, 12 * _GB
+_CUDA_EASY = 12 * _GB
 _CPU = 1_500_000_000
 
 
 @rule(
     "DISK001",
     "disk-nearly-full",
-    "error",
+    "warning",
     certainty="likely",
     needs=("disks.free_bytes", "pythons.prefix", "gpus.vendor"),
     sources=("pkg:pypi/torch", "https://docs.astral.sh/uv/guides/integration/pytorch/"),
@@ -32,7 +32,8 @@ def no_room_for_environment(machine: Snapshot, facts: Knowledge) -> Iterator[Fou
     archive, its cache and the result at once.
 
     Needed: 6 GB for PyTorch with CUDA, 8 GB where pip's cache is on the same file system, 12 GB to be at ease; 1.5 GB
-    for a CPU build. These are measurements and thresholds of ours.
+    for a CPU build. These are measurements and thresholds of ours, and what will be installed is not known: therefore a
+    warning, and never an error.
 
     Check: `df -h` of the environment and of pip's cache.
 
@@ -49,8 +50,7 @@ def no_room_for_environment(machine: Snapshot, facts: Knowledge) -> Iterator[Fou
     place = places[0]
     disk = machine.disks[place]
     free = disk.free_bytes or 0
-    severity = _severity(free, wanted, with_cache=_cache_beside(machine, disk))
-    if severity is None:
+    if free >= _enough(wanted):
         return
     need = {"cuda": say("PyTorch with CUDA takes 6 GB, and 8 GB with pip's cache"), "cpu": say("PyTorch takes 1.5 GB")}[
         wanted
@@ -61,7 +61,6 @@ def no_room_for_environment(machine: Snapshot, facts: Knowledge) -> Iterator[Fou
         + (say(" In WSL, look at the free space of the Windows drive too.") if machine.wsl else ""),
         evidence=(f"disks[{place}].free_bytes", f"disks[{place}].path"),
         fixes=_make_room(machine),
-        severity=severity,
     )
 
 
@@ -90,11 +89,14 @@ def environment_on_hard_disk(machine: Snapshot, facts: Knowledge) -> Iterator[Fo
         here = [purpose for purpose in ("environment", "home") if purpose in disk.purposes]
         if disk.kind == "hdd" and here:
             yield found(
-                say("A hard disk ({path}) holds the {here} folder", path=disk.path, here=" and the ".join(here)),
+                say("A hard disk ({path}) holds the environment and the home folder", path=disk.path)
+                if len(here) == 2
+                else say("A hard disk ({path}) holds the environment folder", path=disk.path)
+                if "environment" in here
+                else say("A hard disk ({path}) holds the home folder", path=disk.path),
                 say(
                     "Imports take long there, and a GPU waits for small files. Large files that are read in one go "
-                    "suffer "
-                    "little."
+                    "suffer little."
                 ),
                 evidence=(f"disks[{place}].kind", f"disks[{place}].path"),
                 fixes=(
@@ -115,20 +117,8 @@ def _wanted(machine: Snapshot) -> str | None:
     return "cuda" if nvidia and without_gpu else None
 
 
-def _severity(free: int, wanted: str, *, with_cache: bool) -> Severity | None:
-    if wanted == "cpu":
-        return "error" if free < _CPU else None
-    if free < (_CUDA_WITH_CACHE if with_cache else _CUDA):
-        return "error"
-    return "warning" if free < _CUDA_EASY else None
-
-
-def _cache_beside(machine: Snapshot, disk: Disk) -> bool:
-    """Tell whether pip's cache is on the same file system, which a report may list twice."""
-    return any(
-        "cache" in each.purposes and (each is disk or (disk.device is not None and each.device == disk.device))
-        for each in machine.disks
-    )
+def _enough(wanted: str) -> int:
+    return _CPU if wanted == "cpu" else _CUDA_EASY
 
 
 def _make_room(machine: Snapshot) -> tuple[Fix, ...]:

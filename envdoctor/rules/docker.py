@@ -51,8 +51,8 @@ def toolkit_is_missing(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     )
     yield found(
         say(
-            "The NVIDIA Container Toolkit is missing, so {rest} hands no GPU over",
-            rest="Docker" if docker.engine else "Podman",
+            "The NVIDIA Container Toolkit is missing, so {engine} hands no GPU over",
+            engine="Docker" if docker.engine else "Podman",
         ),
         say("`docker run --gpus all` stops with “could not select device driver”.")
         + (say(" This Docker was installed by snap and does not see a toolkit of the system.") if docker.snap else ""),
@@ -79,15 +79,35 @@ def toolkit_is_missing(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     sources=(_INSTALL,),
 )
 def runtime_is_not_set_up(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
-    """Docker's configuration cannot be read, so that nothing in it counts.
+    """Docker has not taken its configuration for GPUs: it cannot be read, or is younger than the running Docker.
 
-    A daemon.json with an error keeps Docker from starting, or from learning of the NVIDIA runtime.
+    A daemon.json with an error keeps Docker from starting, or from learning of the NVIDIA runtime. What is changed in
+    it counts from the next start of Docker on.
 
     Check: `docker info` lists the runtime nvidia.
-    A missing entry for the runtime is not reported: `--gpus` works without it, and only `--runtime=nvidia` needs it.
+    Only likely where the file is younger, since a reload may have passed the runtimes on; and said only where the file
+    names the NVIDIA runtime or CDI. A missing entry for the runtime is not reported: `--gpus` works without it, and
+    only `--runtime=nvidia` needs it.
     """
     docker = _engine(machine)
-    if docker is None or not docker.fault:
+    if docker is None:
+        return
+    restart = ("sudo", "systemctl", "restart", "docker")
+    if docker.restart_due and not docker.fault and ("nvidia" in (docker.runtimes or ()) or docker.cdi_feature):
+        yield found(
+            say("Docker runs since before its /etc/docker/daemon.json was changed"),
+            say("What the file says of NVIDIA's runtime or of CDI counts from the next start of Docker on."),
+            evidence=("docker.restart_due", "docker.runtimes"),
+            certainty="likely",
+            fixes=(
+                Fix(
+                    summary=say("Restart Docker; its running containers stop, unless live-restore is on."),
+                    commands=(restart,),
+                    effect="needs-root",
+                ),
+            ),
+        )
+    if not docker.fault:
         return
     yield found(
         say("Docker's /etc/docker/daemon.json is not JSON that can be read"),
@@ -99,7 +119,7 @@ def runtime_is_not_set_up(machine: Snapshot, facts: Knowledge) -> Iterator[Found
         fixes=(
             Fix(
                 summary=say("Correct the file, then restart Docker."),
-                commands=(("sudo", "systemctl", "restart", "docker"),),
+                commands=(restart,),
                 effect="needs-root",
             ),
         ),

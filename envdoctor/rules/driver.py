@@ -57,8 +57,13 @@ def _cause(machine: Snapshot) -> str | None:
     if installed and any(_held_by_nouveau(gpu) for _, gpu in cards):
         return "DRV005"
     if driver.module_on_disk:
-        return "DRV004" if machine.system and machine.system.secure_boot else "DRV002"
+        # Only a module without a signature shows by itself that Secure Boot is the reason.
+        return "DRV004" if _secure_boot(machine) and driver.module_signed is False else "DRV002"
     return "DRV003" if driver.dkms and driver.module_on_disk is False else "DRV001"
+
+
+def _secure_boot(machine: Snapshot) -> bool:
+    return machine.system is not None and bool(machine.system.secure_boot)
 
 
 def _facts(machine: Snapshot, *names: str) -> tuple[str, ...]:
@@ -99,12 +104,15 @@ def no_driver_is_installed(machine: Snapshot, facts: Knowledge) -> Iterator[Foun
     fix = install_driver(machine, facts)
     yield found(
         say("{cards} has no NVIDIA driver", cards=sentence(listed(card(gpu) for _, gpu in cards))),
-        say("It answers on the PCI bus, but the kernel has no nvidia module loaded")
-        + (say(", nor one on disk. ") if machine.driver is None or machine.driver.module_on_disk is False else ". ")
-        + (
-            say("nouveau drives it for the display and cannot run CUDA.")
-            if free
-            else say("Without it no program can use CUDA.")
+        " ".join(
+            (
+                say("It answers on the PCI bus, but the kernel has no nvidia module loaded, nor one on disk.")
+                if machine.driver is None or machine.driver.module_on_disk is False
+                else say("It answers on the PCI bus, but the kernel has no nvidia module loaded."),
+                say("nouveau drives it for the display and cannot run CUDA.")
+                if free
+                else say("Without it no program can use CUDA."),
+            )
         ),
         evidence=(*_facts(machine, "module_loaded", "module_on_disk"), *_bindings(cards)),
         fixes=(fix,) if fix else (),
@@ -115,7 +123,6 @@ def no_driver_is_installed(machine: Snapshot, facts: Knowledge) -> Iterator[Foun
     "DRV002",
     "driver-missing",
     "error",
-    certainty="likely",
     needs=(*_BOOT_NEEDS, "driver.module_on_disk", "system.secure_boot"),
     supersedes=(*DRIVER_SILENT, *GPU_UNSEEN),
     sources=(_MODPROBE, _KERNEL_MODULES),
@@ -126,8 +133,9 @@ def module_is_not_loaded(machine: Snapshot, facts: Knowledge) -> Iterator[Found]
     The driver was built and put in place, but the kernel refused it or was never asked to load it.
 
     Check: `sudo modprobe nvidia` ends without a message and `nvidia-smi` answers; if not, `sudo dmesg` says why.
-    A note only where a blacklist line and a second GPU show a laptop that is set to its integrated graphics. Silent
-    where nouveau (DRV005) or Secure Boot (DRV004) explain it, in WSL and in containers.
+    It is certain that nothing drives the card; why, the kernel's messages tell. A note only where a blacklist line and
+    a second GPU show a laptop that is set to its integrated graphics. Silent where nouveau (DRV005) or a module that
+    Secure Boot cannot accept (DRV004) explain it, in WSL and in containers.
     """
     if _cause(machine) != "DRV002":
         return
@@ -150,8 +158,14 @@ def module_is_not_loaded(machine: Snapshot, facts: Knowledge) -> Iterator[Found]
     yield found(
         say("The nvidia module is installed for this kernel but is not loaded"),
         (
-            say("A file in a modprobe.d folder, or the kernel's command line, forbids to load it")
-            + (say(", as it is on a laptop that is set to its integrated graphics.") if hybrid else ".")
+            (
+                say(
+                    "A file in a modprobe.d folder, or the kernel's command line, forbids to load it, as it is on a "
+                    "laptop that is set to its integrated graphics."
+                )
+                if hybrid
+                else say("A file in a modprobe.d folder, or the kernel's command line, forbids to load it.")
+            )
             if driver.blacklisted
             else say(
                 "The kernel has not loaded it for {cards}, so nothing can use CUDA.",
@@ -246,7 +260,6 @@ def _headers(machine: Snapshot, kernel: str | None) -> tuple[Command, ...]:
     "DRV004",
     "secure-boot-blocks-driver",
     "error",
-    certainty="likely",
     needs=(*_BOOT_NEEDS, "driver.module_on_disk", "system.secure_boot"),
     supersedes=(*DRIVER_SILENT, *GPU_UNSEEN),
     sources=("https://gist.github.com/lijikun/22be09ec9b178e745758a29c7a147cc9", _GIST),
@@ -259,12 +272,15 @@ def secure_boot_refuses_module(machine: Snapshot, facts: Knowledge) -> Iterator[
     that appears during the next start.
 
     Check: `mokutil --sb-state` says that Secure Boot is on; after the enrolment `sudo modprobe nvidia` works.
-    Silent where the firmware's state cannot be read (then it is unknown, not off), and where the module is loaded.
+    Certain where the module has no signature, which the kernel refuses then. A warning beside DRV002 where it has one:
+    that its key is not enrolled is the usual reason, and not the only one. Silent where the firmware's state cannot be
+    read (then it is unknown, not off), and where the module is loaded.
     """
-    if _cause(machine) != "DRV004":
-        return
     driver = machine.driver or Driver()
     unsigned = driver.module_signed is False
+    probable = _cause(machine) == "DRV002" and _secure_boot(machine) and not driver.blacklisted
+    if _cause(machine) != "DRV004" and not probable:
+        return
     key = {
         "ubuntu": "/var/lib/shim-signed/mok/MOK.der",
         "debian": "/var/lib/dkms/mok.pub",
@@ -273,19 +289,16 @@ def secure_boot_refuses_module(machine: Snapshot, facts: Knowledge) -> Iterator[
     prepare: tuple[Command, ...] = (("sudo", "kmodgenca", "-a"),) if family(machine) == "fedora" else ()
     enrol: tuple[Command, ...] = (("sudo", "mokutil", "--import", key), ("sudo", "reboot")) if key else ()
     yield found(
-        say("Secure Boot is on and the nvidia module is ")
-        + (
-            say("not signed, so the kernel refuses it")
-            if unsigned
-            else say("not loaded: its key is probably not enrolled")
-        ),
+        say("Secure Boot is on and the nvidia module is not signed, so the kernel refuses it")
+        if unsigned
+        else say("Secure Boot is on and the nvidia module is not loaded: its key is probably not enrolled"),
         say(
             "The module stands on disk for this kernel, but with Secure Boot the kernel only loads modules whose "
-            "signing "
-            "key is trusted."
+            "signing key is trusted."
         ),
         evidence=("system.secure_boot", "driver.module_on_disk", "driver.module_loaded", "driver.module_signed"),
-        certainty="certain" if unsigned else None,
+        severity=None if unsigned else "warning",
+        certainty=None if unsigned else "likely",
         fixes=(
             Fix(
                 summary=say(

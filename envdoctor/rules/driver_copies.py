@@ -68,15 +68,15 @@ def several_driver_libraries(machine: Snapshot, facts: Knowledge) -> Iterator[Fo
             others=listed(list(others)[:3]),
         ),
         say(
-            "Programs load the right ones today. The others are left over from another installation and can take their "
-            "place."
+            "Programs load the right ones today. The others are left over from another installation and can take "
+            "their place."
         ),
         evidence=("driver.copies", "driver.version"),
         fixes=(
             Fix(
                 summary=say(
-                    "Find out who owns them, remove that installation (NVIDIA's own installer has "
-                    "nvidia-uninstall), and rebuild the loader's cache."
+                    "Find out who owns them, remove that installation (NVIDIA's own installer has nvidia-uninstall), "
+                    "and rebuild the loader's cache."
                 ),
                 commands=(("ldconfig", "-p"), ("sudo", "ldconfig")),
                 effect="needs-root",

@@ -197,9 +197,8 @@ def driver_cannot_compile_ptx(machine: Snapshot, facts: Knowledge) -> Iterator[F
                 offered=offered,
             ),
             say(
-                "The build has no machine code for compute capability {capability}, and CUDA {cuda} wrote its "
-                "PTX. If the first computation fails with “unsupported PTX version” or “unsupported toolchain”, update "
-                "the "
+                "The build has no machine code for compute capability {capability}, and CUDA {cuda} wrote its PTX. If "
+                "the first computation fails with “unsupported PTX version” or “unsupported toolchain”, update the "
                 "driver.",
                 capability=each.capability,
                 cuda=pair.cuda,

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.finding import Fix
 from envdoctor.model.snapshot import Gpu, Snapshot
-from envdoctor.model.speech import say
+from envdoctor.model.speech import say, say_number
 from envdoctor.rules.consequences import GPU_UNSEEN
 from envdoctor.rules.driver import on_bare_linux
 from envdoctor.rules.driver_packages import consumer
@@ -51,11 +51,12 @@ def device_files_are_missing(machine: Snapshot, facts: Knowledge) -> Iterator[Fo
         return
     create = tuple(("sudo", "nvidia-modprobe", "-c", str(minor), "-u") for minor in minors or (0,))
     yield found(
-        say(
-            "The NVIDIA driver {version} is loaded, but {missing} {rest} missing",
+        say_number(
+            "The NVIDIA driver {version} is loaded, but {files} is missing",
+            "The NVIDIA driver {version} is loaded, but {files} are missing",
+            len(missing),
             version=driver.version or "",
-            missing=listed(missing),
-            rest="are" if len(missing) > 1 else "is",
+            files=listed(missing),
         ).replace("  ", " "),
         say(
             "Programs reach the driver through these files; without them every CUDA call fails as if there were no "
@@ -112,11 +113,10 @@ def _lost(gpu: Gpu | None, evidence: tuple[str, ...]) -> Found:
             ),
         )
     return found(
-        say("{card} no longer answers on the PCI bus", card=sentence(card(gpu)) if gpu else "A GPU"),
+        say("{card} no longer answers on the PCI bus", card=sentence(card(gpu)) if gpu else say("A GPU")),
         say(
             "NVML calls it lost, or its bus registers read as all ones while it has power. Programs on this card hang "
-            "or "
-            "fail until it is reset."
+            "or fail until it is reset."
         ),
         evidence=evidence,
         fixes=(

@@ -205,8 +205,8 @@ def compat_library_misused(machine: Snapshot, facts: Knowledge) -> Iterator[Foun
             version=version,
         ),
         say(
-            "Outside of compat folders libcuda must be the very release of the kernel module, or every CUDA call fails "
-            "with error 803. The copy that wins is {libcuda_path}.",
+            "Outside of compat folders libcuda must be the very release of the kernel module, or every CUDA call "
+            "fails with error 803. The copy that wins is {libcuda_path}.",
             libcuda_path=driver.libcuda_path,
         ),
         evidence=(*evidence, "variables.LD_LIBRARY_PATH"),
@@ -229,7 +229,7 @@ def _compat_by_number(machine: Snapshot, facts: Knowledge, driver: Driver, versi
             say("a compat libcuda for CUDA {offered}", offered=offered),
             ("driver.cuda", "driver.version"),
         ):
-            yield each._replace(certainty="likely")
+            yield each._replace(severity=each.severity or "warning", certainty="likely")
 
 
 def _refused(

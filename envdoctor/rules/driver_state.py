@@ -88,8 +88,8 @@ def driver_dropped_the_card(machine: Snapshot, facts: Knowledge) -> Iterator[Fou
                 last=last,
             ),
             say(
-                "The driver is newer than the last branch for this generation of cards, so it does not see the card at "
-                "all. A framework build for an older CUDA belongs to it."
+                "The driver is newer than the last branch for this generation of cards, so it does not see the card "
+                "at all. A framework build for an older CUDA belongs to it."
             ),
             evidence=(release[1], f"gpus[{place}].pci_id"),
             fixes=(

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.finding import Fix
 from envdoctor.model.snapshot import Package, PythonEnv, Snapshot
-from envdoctor.model.speech import say
+from envdoctor.model.speech import say, say_number
 from envdoctor.model.version import public
 from envdoctor.rules.installed import version_of
 from envdoctor.rules.registry import Found, found, rule
 from envdoctor.rules.remedies import pip_install, pip_uninstall
-from envdoctor.rules.wording import listed
+from envdoctor.rules.wording import few, listed
 
 CONDA_AND_PIP = (
     "https://docs.conda.io/projects/conda/en/latest/user-guide/tasks/manage-environments.html"
@@ -66,8 +66,7 @@ def pip_and_python_apart(machine: Snapshot, facts: Knowledge) -> Iterator[Found]
             ),
             say(
                 "What you start with `python` is not the environment that is active, so it does not see what is "
-                "installed "
-                "there."
+                "installed there."
             ),
             evidence=("pythons[0].prefix", "pythons[0].path_prefix", "pythons[0].selected_by"),
             fixes=(
@@ -130,14 +129,13 @@ def installed_twice(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     ):
         if not names:
             continue
-        shown = listed(f"{name} ({listed(names[name])})" for name in list(names)[:3])
-        more = say(" and {names_count} more", names_count=len(names) - 3) if len(names) > 3 else ""
+        shown = few([f"{name} ({listed(each)})" for name, each in names.items()])
         yield found(
-            say(
-                "{shown}{more} {rest} installed twice {where}",
+            say_number(
+                "{shown} is installed twice {where}",
+                "{shown} are installed twice {where}",
+                len(names),
                 shown=shown,
-                more=more,
-                rest="is" if len(names) == 1 else "are",
                 where=where,
             ),
             say("Tools report one of the versions, and the files may be of the other.")
@@ -197,8 +195,7 @@ def conda_and_pip_own_the_same(machine: Snapshot, facts: Knowledge) -> Iterator[
         say("conda and pip both installed {shown}", shown=shown),
         say(
             "Each takes the files for its own and overwrites the other's, so what runs is what came last. conda asks "
-            "to "
-            "run pip last, and not to go back to conda afterwards."
+            "to run pip last, and not to go back to conda afterwards."
         ),
         evidence=tuple(version_of(python, package) for pair in mixed for package in pair),
         fixes=(

@@ -9,9 +9,10 @@ from envdoctor.model.finding import Fix
 from envdoctor.model.snapshot import Extension, PythonEnv, Snapshot
 from envdoctor.model.speech import say
 from envdoctor.model.version import at_least, compare, major, minor, numbers, order, readable, released
+from envdoctor.rules.companions import together
 from envdoctor.rules.installed import TORCH, by_conda, torch, unmet, version_of
 from envdoctor.rules.registry import Found, found, rule
-from envdoctor.rules.reinstall import cards
+from envdoctor.rules.reinstall import COMPANIONS, cards
 from envdoctor.rules.remedies import pip_install, pip_uninstall, unset_variable
 from envdoctor.rules.wording import listed
 
@@ -79,21 +80,26 @@ def xformers_for_other_torch(machine: Snapshot, facts: Knowledge) -> Iterator[Fo
     sources=(_FLASH, "https://packaging.python.org/en/latest/specifications/direct-url/"),
 )
 def flash_attention_for_other_torch(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
-    """The installed flash-attn was made for another PyTorch or another CUDA.
+    """A compiled extension was made for another PyTorch or another CUDA: flash-attn, mmcv, xformers and others.
 
-    Its wheels are made for each torch, CUDA major version, C++ ABI and Python. After an upgrade of torch the import
+    Their wheels are made for one torch, CUDA major version, C++ ABI and Python. After an upgrade of torch the import
     stops at an undefined symbol.
 
-    Check: `python -c "import flash_attn_2_cuda"`.
-    The wheel's name, as pip noted it, and the CUDA runtime that the library needs tell. Silent where it was compiled
-    here, and neither is known.
+    Check: `python -c "import torch, flash_attn_2_cuda"` (the module of your extension).
+    Each symbol of torch that the library asks for is looked up in the libraries of the installed torch; weak ones may
+    stay away. Of flash-attn the wheel's name, as pip noted it, and the CUDA runtime that it needs tell too: a warning
+    where the name is another torch's and all symbols are there. Silent where the package's metadata already tells
+    (TORCH004 to TORCH006), and where the library may find a symbol in one that was not looked at.
     """
+    yield from _lacking(machine, facts)
     python, framework = machine.python, torch(machine)
     one = extension(python, "flash-attn") if python else None
     package = python.package("flash-attn") if python else None
     if python is None or one is None or package is None or framework is None or not released(framework.version):
         return
     place, built = one
+    if built.lacks:
+        return
     made_for = _tagged_torch(built.tags)
     cuda = str(major(framework.cuda)) if framework.cuda and readable(framework.cuda) else None
     if made_for and minor(made_for) != minor(framework.version):
@@ -114,20 +120,56 @@ def flash_attention_for_other_torch(machine: Snapshot, facts: Knowledge) -> Iter
         say("flash-attn {version} was made for {reason}", version=package.version, reason=reason),
         say("The import stops at an undefined symbol or a library that cannot be loaded."),
         evidence=(f"pythons[0].extensions[{place}].{fact}", evidence),
-        fixes=(
-            Fix(
-                summary=say(
-                    "Take it out and compile it for this PyTorch (it takes long and much memory), or install the "
-                    "release asset whose name carries your torch, CUDA and Python."
-                ),
-                commands=(
-                    pip_uninstall(machine, "flash-attn"),
-                    pip_install(machine, "flash-attn", "--no-build-isolation"),
-                ),
-                effect="changes-env",
-                page=_FLASH,
+        fixes=(_made_again(machine, "flash-attn"),),
+        severity="warning" if fact == "tags" and built.lacks == () else None,
+        certainty="likely" if fact == "tags" and built.lacks == () else None,
+    )
+
+
+def _lacking(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
+    """Tell of the extensions that ask torch for something in vain."""
+    python, framework = machine.python, torch(machine)
+    for place, one in enumerate(python.extensions if python and framework else ()):
+        package = python.package(one.package) if python else None
+        if not one.lacks or package is None or framework is None or tuple(unmet(machine, package, "torch")):
+            continue
+        first = one.lacks[0]
+        yield found(
+            say(
+                "{package} {version} was made for another PyTorch than {torch}, which is installed",
+                package=one.package,
+                version=package.version,
+                torch=framework.version,
             ),
+            say("It needs {library}, which this PyTorch does not have. The import stops there.", library=first)
+            if ".so" in first
+            else say("It asks torch for {symbol}, which is not there. The import stops at that symbol.", symbol=first),
+            evidence=(
+                f"pythons[0].extensions[{place}].library",
+                f"pythons[0].extensions[{place}].lacks",
+                f"{TORCH}.version",
+            ),
+            fixes=(
+                # Those two have wheels for every torch, from the same index.
+                together(machine, facts, framework) if one.package in COMPANIONS else _made_again(machine, one.package),
+            ),
+        )
+
+
+def _made_again(machine: Snapshot, name: str) -> Fix:
+    return Fix(
+        summary=say(
+            "Take it out and compile it for this PyTorch (it takes long and much memory), or install the release "
+            "asset whose name carries your torch, CUDA and Python."
         ),
+        commands=(
+            pip_uninstall(machine, name),
+            pip_install(machine, name, "--no-build-isolation", "--no-binary", name)
+            if name != "flash-attn"
+            else pip_install(machine, name, "--no-build-isolation"),
+        ),
+        effect="changes-env",
+        page=_FLASH if name == "flash-attn" else None,
     )
 
 
@@ -253,13 +295,20 @@ def triton_differs_from_pin(machine: Snapshot, facts: Knowledge) -> Iterator[Fou
             continue
         package = python.package(each.name)
         yield found(
-            say(
-                "PyTorch {version} asks for {name} {wanted}, and ",
+                        say(
+                "PyTorch {version} asks for {name} {wanted}, and {have} is installed",
                 version=owner.version,
                 name=each.name,
                 wanted=each.wanted.removeprefix("=="),
+                have=each.have,
             )
-            + (say("{have} is installed", have=each.have) if each.have else say("it is not installed")),
+            if each.have
+            else say(
+                "PyTorch {version} asks for {name} {wanted}, and it is not installed",
+                version=owner.version,
+                name=each.name,
+                wanted=each.wanted.removeprefix("=="),
+            ),
             say("torch.compile stops or writes wrong kernels with another Triton; plain PyTorch works."),
             evidence=(version_of(python, owner), *((version_of(python, package),) if package else ())),
             severity=None if each.have else "warning",

@@ -15,7 +15,7 @@ from envdoctor.rules.wording import card, size
 
 if TYPE_CHECKING:
     from envdoctor.estimate.device import Device
-    from envdoctor.model.estimate import Estimate
+    from envdoctor.model.estimate import Change, Estimate
 
 _FIXES = 4  # most ways out that are named; `envdoctor estimate` names all
 
@@ -23,7 +23,7 @@ _FIXES = 4  # most ways out that are named; `envdoctor estimate` names all
 @rule(
     "MEM006",
     "gpu-out-of-memory",
-    "error",
+    "warning",
     certainty="likely",
     needs=("gpus.memory_bytes", "memory.total_bytes"),
     sources=(
@@ -43,7 +43,9 @@ def workload_does_not_fit(machine: Snapshot, facts: Knowledge) -> Iterator[Found
 
     Check: `envdoctor estimate MODEL` with the same words, which names every part and every way out.
 
-    An error where not even the lower end fits, a warning where what is free lies between the two ends.
+    An error where the tensors alone, at their highest point, are more than the whole of the card or of the host's
+    memory: that is arithmetic over shapes. A warning where only the range with what a process needs besides, or what
+    others hold at the moment, is in the way; and in Windows and WSL, whose driver may move tensors to host memory.
     """
     for place, text in enumerate(machine.wanted):
         try:
@@ -56,18 +58,22 @@ def _judged(machine: Snapshot, place: int, text: str) -> Iterator[Found]:
     from envdoctor.estimate import answer, asking, models
     from envdoctor.estimate.weighing import Scales, Walked
 
-    device, evidence = _device(machine)
+    device, evidence = device_of(machine)
     if device is None or evidence is None:
         return
     name, how = asking.short(text)
     model = Walked(models.named(name))
     answered = answer.estimate(asking.workload(model, device=device.kind, **how), Scales(model), device)
     if answered.verdict in ("tight", "out-of-memory"):
-        yield _finding(text, answered, device, (f"wanted[{place}]", evidence))
+        whole = _whole(machine, device)
+        yield _finding(text, answered, device, (f"wanted[{place}]", evidence), whole)
 
 
-def _finding(text: str, answered: Estimate, device: Device, evidence: tuple[str, ...]) -> Found:
-    certain = answered.verdict == "out-of-memory"
+def _finding(
+    text: str, answered: Estimate, device: Device, evidence: tuple[str, ...], whole: tuple[str, int] | None
+) -> Found:
+    over = answered.verdict == "out-of-memory"
+    proof = whole[0] if whole and answered.memory.allocated_bytes > whole[1] else None
     assert answered.free_bytes is not None
     where = say("host memory") if device.kind == "cpu" else device.name or say("the GPU")
     needed = say(
@@ -89,31 +95,44 @@ def _finding(text: str, answered: Estimate, device: Device, evidence: tuple[str,
         free_bytes=size(answered.free_bytes),
     )
     return found(
-        title if certain else say("{title}: it may not fit", title=title),
+        title if over else say("{title}: it may not fit", title=title),
         say(
             "{allocated_bytes} of it are tensors at their highest point. {largest}",
             allocated_bytes=size(answered.memory.allocated_bytes),
             largest=largest,
         ),
-        evidence=evidence,
-        fixes=tuple(
-            Fix(
-                summary=say(
-                    "{what}: {device_bytes}, {saved_bytes} less.",
-                    what=each.what,
-                    device_bytes=size(each.device_bytes),
-                    saved_bytes=size(each.saved_bytes),
-                )
-            )
-            for each in answered.changes[:_FIXES]
-        ),
-        severity=None if certain else "warning",
-        certainty=None if certain else "hint",
+        evidence=evidence if proof is None or proof in evidence else (*evidence, proof),
+        fixes=tuple(Fix(summary=_changed(each)) for each in answered.changes[:_FIXES]),
+        severity="error" if proof else None,
+        certainty="certain" if proof else None if over else "hint",
         slug="host-out-of-memory" if device.kind == "cpu" else None,
     )
 
 
-def _device(machine: Snapshot) -> tuple[Device | None, str | None]:
+def _changed(change: Change) -> str:
+    needed, saved = size(change.device_bytes), size(change.saved_bytes)
+    if change.at_least:
+        return say("{what}: at least {size}, at the most {saved} less.", what=change.what, size=needed, saved=saved)
+    return say("{what}: {size}, {saved} less.", what=change.what, size=needed, saved=saved)
+
+
+def _whole(machine: Snapshot, device: Device) -> tuple[str, int] | None:
+    """Give all the memory that tensors could ever have on the device, and the fact that says so; None: not known."""
+    if device.kind == "cpu":
+        memory = machine.memory
+        if memory is None or memory.swap_bytes is None:
+            return None
+        fact = "memory.limit_bytes" if memory.limit_bytes else "memory.total_bytes"
+        return fact, memory.effective_bytes + memory.swap_bytes
+    if machine.wsl or machine.system is None or machine.system.os != "linux":
+        return None
+    sizes = [None if gpu.lost else gpu.memory_bytes for gpu in machine.gpus]
+    known = [(each, place) for place, each in enumerate(sizes) if each is not None]
+    largest, place = max(known, default=(0, 0))
+    return (f"gpus[{place}].memory_bytes", largest) if largest else None
+
+
+def device_of(machine: Snapshot) -> tuple[Device | None, str | None]:
     """Give the GPU with the most free memory, else the processor, and the fact that says how much that is."""
     from envdoctor.estimate.device import Device
 

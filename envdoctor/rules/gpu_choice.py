@@ -99,8 +99,8 @@ def laptop_gpu_is_off(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     yield found(
         say("This laptop is set to its integrated graphics, so the NVIDIA GPU is off"),
         say(
-            "The setting survives restarts. “On-demand” leaves the display to the integrated graphics and the "
-            "NVIDIA GPU to programs that ask for it."
+            "The setting survives restarts. “On-demand” leaves the display to the integrated graphics and the NVIDIA "
+            "GPU to programs that ask for it."
         ),
         evidence=("system.graphics_mode", *(f"gpus[{place}].bound_driver" for place in seen)),
         fixes=(

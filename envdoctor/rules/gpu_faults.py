@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.finding import Fix
 from envdoctor.model.snapshot import Gpu, GpuHealth, Snapshot
-from envdoctor.model.speech import message, say
+from envdoctor.model.speech import message, say, say_number
 from envdoctor.rules.registry import Found, found, rule
 from envdoctor.rules.remedies import Command
 from envdoctor.rules.wording import card, listed, sentence
@@ -117,20 +117,20 @@ def memory_errors_counted(machine: Snapshot, facts: Knowledge) -> Iterator[Found
         if not count and not health.pages_pending:
             continue
         reason = (
-            say(
-                "counts {count} memory error{rest} that could not be corrected",
-                count=count,
-                rest="s" if count > 1 else "",
+            say_number(
+                "{card} counts {number} memory error that could not be corrected",
+                "{card} counts {number} memory errors that could not be corrected",
+                count,
+                card=sentence(card(gpu)),
             )
             if count
-            else say("has memory pages that wait to be retired")
+            else say("{card} has memory pages that wait to be retired", card=sentence(card(gpu)))
         )
         yield found(
-            f"{sentence(card(gpu))} {reason}",
+            reason,
             say(
                 "Results from that moment may be wrong. If it comes back after a reset, the card belongs to its "
-                "vendor: "
-                "`dcgmi diag -r 3` tests it."
+                "vendor: `dcgmi diag -r 3` tests it."
             ),
             evidence=(f"gpus[{place}].health.{'ecc_uncorrected' if count else 'pages_pending'}",),
             fixes=(_after_jobs(gpu),),

@@ -52,16 +52,12 @@ def compute_mode_restricts(machine: Snapshot, facts: Knowledge) -> Iterator[Foun
             continue
         evidence = [f"gpus[{place}].health.compute_mode", *([f"gpus[{place}].processes"] if taken else [])]
         yield found(
-            f"{sentence(card(gpu))} "
-            + (
-                say("is closed to all CUDA programs")
-                if closed
-                else say("serves one program at a time, and one uses it already")
-            ),
+            say("{card} is closed to all CUDA programs", card=sentence(card(gpu)))
+            if closed
+            else say("{card} serves one program at a time, and one uses it already", card=sentence(card(gpu))),
             say(
                 "Its compute mode says so, which an administrator has set. A further program is told that the devices "
-                "are "
-                "busy or unavailable."
+                "are busy or unavailable."
             ),
             evidence=tuple(evidence),
             certainty="certain" if closed else None,
@@ -116,8 +112,8 @@ def link_is_narrow(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
             fixes=(
                 Fix(
                     summary=say(
-                        "Seat the card anew in the slot that is connected to the processor, without a riser, and "
-                        "look at the lane settings of the firmware."
+                        "Seat the card anew in the slot that is connected to the processor, without a riser, and look "
+                        "at the lane settings of the firmware."
                     )
                 ),
             ),
@@ -208,8 +204,7 @@ def held_back_by_power(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
                 ),
                 say(
                     "Somebody lowered the limit, and the card keeps its clocks down for it. On a shared machine that "
-                    "may "
-                    "be on purpose."
+                    "may be on purpose."
                 ),
                 evidence=(
                     f"gpus[{place}].health.power_limit_watts",

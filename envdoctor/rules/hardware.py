@@ -44,8 +44,7 @@ def no_gpu(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         say("There is no GPU for CUDA here; this machine computes on {processor}", processor=processor),
         say(
             "That is fine for inference of small and medium models, for preparing data and for training small "
-            "networks; "
-            "training large ones needs a GPU elsewhere."
+            "networks; training large ones needs a GPU elsewhere."
         )
         + (say(" {seen} cannot run CUDA.", seen=sentence(listed(card(gpu) for _, gpu in seen))) if seen else ""),
         evidence=(*(tuple(f"gpus[{place}].vendor" for place, _ in seen) or ("gpus",)), trace),
@@ -97,8 +96,8 @@ def mig_without_instance(machine: Snapshot, facts: Knowledge) -> Iterator[Found]
     """Multi-Instance GPU (MIG) is switched on, but no instance exists that CUDA could use.
 
     With MIG on, CUDA cannot use the whole card, only instances of it, and none has been created; so CUDA reports no
-    device on a healthy card. In a container it may also be that no instance was handed over, which is why the finding
-    is only likely there.
+    device on a healthy card. In a container it may also be that none was handed over: it is certain that CUDA has no
+    device in there, and the host tells which of the two it is.
 
     Check: `nvidia-smi -L` lists MIG devices below the card.
     Silent where NVML does not say how many instances there are. A pending change is told: it waits for a reset.
@@ -118,7 +117,6 @@ def mig_without_instance(machine: Snapshot, facts: Knowledge) -> Iterator[Found]
                 "With MIG on, CUDA only uses instances of the card, so it reports no device.{pending}", pending=pending
             ),
             evidence=(f"gpus[{place}].mig.enabled", f"gpus[{place}].mig.instances", f"gpus[{place}].mig.pending"),
-            certainty="likely" if inside else None,
             fixes=_mig_ways(gpu, inside=inside),
         )
 
@@ -188,8 +186,7 @@ def memory_is_taken(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
             + (holders or say("processes that are not visible from here")),
             say(
                 "A new job gets only what is left. JAX and TensorFlow take most of the memory at their start, so a "
-                "running "
-                "notebook explains a lot."
+                "running notebook explains a lot."
             ),
             evidence=(f"gpus[{place}].used_bytes", f"gpus[{place}].memory_bytes", f"gpus[{place}].processes"),
             fixes=_free_memory(machine),
@@ -266,9 +263,8 @@ def processor_without_avx(machine: Snapshot, facts: Knowledge) -> Iterator[Found
         + listed(f"{package.name} {package.version}" for _, package in concerned)
         + (" needs" if len(concerned) == 1 else " need"),
         say(
-            "The official x86 packages are compiled for AVX; without it the import ends with “Illegal instruction” and "
-            "no "
-            "traceback."
+            "The official x86 packages are compiled for AVX; without it the import ends with “Illegal instruction” "
+            "and no traceback."
         )
         + (say(" This is a virtual machine, which may hide what the processor has.") if system.virtual else ""),
         evidence=("cpu.features", *(f"pythons[0].packages[{place}].version" for place, _ in concerned)),

@@ -11,8 +11,10 @@ from envdoctor.model.speech import say
 from envdoctor.rules.installed import TORCH, torch
 from envdoctor.rules.registry import Found, found, rule
 from envdoctor.rules.reinstall import from_index
+from envdoctor.rules.remedies import os_packages
 from envdoctor.rules.wording import card, listed, sentence
 
+_DRIVER = "libze_intel_gpu.so.1"
 _GUIDE = "https://docs.pytorch.org/docs/2.15/notes/get_start_xpu.html"
 # Arc cards of both generations (Alchemist 56xx, Battlemage e2xx); integrated graphics have many more numbers.
 _ARC = ("8086:569", "8086:56a", "8086:56b", "8086:e20", "8086:e21")
@@ -56,18 +58,23 @@ def torch_is_not_for_intel(machine: Snapshot, facts: Knowledge) -> Iterator[Foun
     "INTEL002",
     "device-files-not-permitted",
     "error",
-    needs=("devices", "pythons.frameworks.torch.xpu", "system.wsl"),
+    needs=("devices", "gpus.missing_runtime", "pythons.frameworks.torch.xpu", "system.wsl"),
     sources=(_GUIDE,),
 )
 def no_access_to_render_node(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
-    """PyTorch for Intel GPUs is installed, and this account may not open the render node.
+    """PyTorch for Intel GPUs is installed, and Intel's compute runtime is missing or the render node may not be opened.
 
-    /dev/dri/renderD* belongs to the group render. Without it torch.xpu.is_available() is False and gives no reason.
+    It speaks to the card through Level Zero: a loader library and Intel's driver library, which belong to the system.
+    /dev/dri/renderD* belongs to the group render. Without one of them torch.xpu.is_available() is False and gives no
+    reason.
 
-    Check: `id` lists render after a new login.
-    Silent in WSL, which has another way.
+    Check: `ldconfig -p` lists libze_intel_gpu.so.1; `id` lists render after a new login.
+    Only a warning where the loader library alone is missing, which a wheel may bring. Silent in WSL, which has another
+    way, and without an Intel card.
     """
     framework = torch(machine)
+    if framework is not None and framework.xpu and not machine.wsl:
+        yield from _without_runtime(machine)
     closed = [(i, each) for i, each in enumerate(machine.devices) if each.refused and "/dri/renderD" in each.path]
     if framework is None or not framework.xpu or not closed or machine.wsl:
         return
@@ -86,6 +93,37 @@ def no_access_to_render_node(machine: Snapshot, facts: Knowledge) -> Iterator[Fo
                 else say("Join the group render, then log out and in (USER is your account)."),
                 commands=() if file.member else (("sudo", "usermod", "-a", "-G", "render", "USER"),),
                 effect="needs-root",
+            ),
+        ),
+    )
+
+
+def _without_runtime(machine: Snapshot) -> Iterator[Found]:
+    place = next((i for i, gpu in enumerate(machine.gpus) if gpu.vendor == "intel" and gpu.missing_runtime), None)
+    if place is None:
+        return
+    missing = machine.gpus[place].missing_runtime or ()
+    sure = _DRIVER in missing
+    yield found(
+        say("Intel's compute runtime is not complete: the loader does not find {missing}", missing=listed(missing)),
+        say("PyTorch for Intel GPUs reaches the card through it, and sees none without."),
+        evidence=(f"gpus[{place}].missing_runtime", f"{TORCH}.version"),
+        severity=None if sure else "warning",
+        certainty=None if sure else "likely",
+        fixes=(
+            Fix(
+                summary=say("Install Intel's compute runtime for your system."),
+                commands=os_packages(
+                    machine,
+                    {
+                        "ubuntu": ("libze1", "libze-intel-gpu1", "intel-opencl-icd"),
+                        "debian": ("libze1", "libze-intel-gpu1", "intel-opencl-icd"),
+                        "fedora": ("oneapi-level-zero", "intel-compute-runtime"),
+                        "arch": ("level-zero-loader", "intel-compute-runtime"),
+                    },
+                ),
+                effect="needs-root",
+                page=_GUIDE,
             ),
         ),
     )

@@ -155,9 +155,17 @@ def jaxlib_does_not_fit(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     broken = next((each for each in unmet(machine, jax, "jaxlib") if each.name == "jaxlib"), None)
     if not newer and broken is None:
         return
-    yield found(
-        say("jaxlib {version} does not fit jax {jax_version}", version=lib.version, jax_version=jax.version)
-        + (say(": it is newer") if newer else say(", which needs {wanted}", wanted=broken.wanted) if broken else ""),
+        yield found(
+        say(
+            "jaxlib {version} does not fit jax {jax_version}, which needs {wanted}",
+            version=lib.version,
+            jax_version=jax.version,
+            wanted=broken.wanted,
+        )
+        if broken and not newer
+        else say(
+            "jaxlib {version} does not fit jax {jax_version}: it is newer", version=lib.version, jax_version=jax.version
+        ),
         say("jax stops at its import."),
         evidence=(version_of(python, jax), version_of(python, lib)),
         fixes=(
@@ -314,8 +322,9 @@ def two_plugins(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     extra = "cuda13" if keep_old else "cuda12"
     yield found(
         say("The JAX plugins for CUDA 12 and CUDA 13 are both installed"),
-        say("JAX takes the one for CUDA 13 first; the other one only takes room")
-        + (say(", but this machine needs it.") if keep_old else "."),
+        say("JAX takes the one for CUDA 13 first; the other one only takes room, but this machine needs it.")
+        if keep_old
+        else say("JAX takes the one for CUDA 13 first; the other one only takes room."),
         evidence=tuple(version_of(python, package) for _, package in plugins),
         fixes=(
             Fix(

@@ -52,8 +52,8 @@ def wheel_is_for_servers(machine: Snapshot, facts: Knowledge) -> Iterator[Found]
         fixes=(
             Fix(
                 summary=say(
-                    "Install the wheel that NVIDIA or the Jetson AI Lab builds for this JetPack, or use NVIDIA's "
-                    "l4t containers."
+                    "Install the wheel that NVIDIA or the Jetson AI Lab builds for this JetPack, or use NVIDIA's l4t "
+                    "containers."
                 ),
                 page=_FORUM,
             ),

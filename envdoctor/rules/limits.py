@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.finding import Fix
 from envdoctor.model.snapshot import Snapshot
-from envdoctor.model.speech import say
+from envdoctor.model.speech import say, say_number
 from envdoctor.rules.registry import Found, found, rule
 from envdoctor.rules.remedies import on_host, set_variable
 from envdoctor.rules.wording import listed, size
@@ -32,21 +32,14 @@ def kernel_ended_processes(machine: Snapshot, facts: Knowledge) -> Iterator[Foun
     A program that stops with the one word "Killed" and no traceback was ended that way.
 
     Check: `dmesg | grep -i oom`, or memory.events of the cgroup.
-    The count starts with the container, or with the machine, and says nothing of which program it was.
+    The count is that of the process's own cgroup (a container, a login, a service) and starts with it; where that does
+    not count, it is the machine's. It says nothing of which program it was.
     """
     memory = machine.memory
     if memory is None or not memory.oom_kills:
         return
-    inside = machine.system is not None and machine.system.container is not None
-    since = say("this container") if inside else say("the machine")
-    count = memory.oom_kills
     yield found(
-        say(
-            "The kernel has ended {count} process{rest} for lack of memory since {since} started",
-            count=count,
-            rest="es" if count > 1 else "",
-            since=since,
-        ),
+        _ended(machine, memory.oom_kills),
         say("Programs that stopped with “Killed” and no traceback were among them."),
         evidence=("memory.oom_kills", "memory.limit_bytes" if memory.limit_bytes else "memory.total_bytes"),
         fixes=(
@@ -56,6 +49,29 @@ def kernel_ended_processes(machine: Snapshot, facts: Knowledge) -> Iterator[Foun
             if memory.limit_bytes
             else Fix(summary=say("Let the program take less (smaller batches, fewer workers), or add memory or swap.")),
         ),
+    )
+
+
+def _ended(machine: Snapshot, count: int) -> str:
+    """Say whose count it is, which the file tells that it was read from."""
+    inside = machine.system is not None and machine.system.container is not None
+    file = machine.origins.get("memory.oom_kills", "").rpartition("/")[2]
+    if file in ("memory.events", "memory.oom_control") and not inside:
+        return say_number(
+            "The kernel has ended one process of this cgroup for lack of memory since the cgroup was made",
+            "The kernel has ended {number} processes of this cgroup for lack of memory since the cgroup was made",
+            count,
+        )
+    if inside and file != "vmstat":
+        return say_number(
+            "The kernel has ended one process for lack of memory since this container started",
+            "The kernel has ended {number} processes for lack of memory since this container started",
+            count,
+        )
+    return say_number(
+        "The kernel has ended one process for lack of memory since the machine started",
+        "The kernel has ended {number} processes for lack of memory since the machine started",
+        count,
     )
 
 

@@ -61,17 +61,21 @@ def little_memory_beside_gpu(machine: Snapshot, facts: Knowledge) -> Iterator[Fo
             card=card(gpu),
         ),
         say(
-            "Checkpoints and pinned buffers pass through host memory, so large models are limited by it before the GPU "
-            "is. "
-            "Twice the GPU's memory is comfortable; inference from safetensors needs far less."
+            "Checkpoints and pinned buffers pass through host memory, so large models are limited by it before the "
+            "GPU is. Twice the GPU's memory is comfortable; inference from safetensors needs far less."
         ),
         evidence=("memory.limit_bytes" if limited else "memory.total_bytes", f"gpus[{place}].memory_bytes"),
         fixes=(
             Fix(
                 summary=say(
                     "Load weights from safetensors straight to the GPU (low_cpu_mem_usage, device_map), or add "
+                    "memory to this container's limit."
                 )
-                + (say("memory to this container's limit.") if limited else say("memory or swap."))
+                if limited
+                else say(
+                    "Load weights from safetensors straight to the GPU (low_cpu_mem_usage, device_map), or add "
+                    "memory or swap."
+                )
             ),
         ),
         severity="warning" if below else None,

@@ -84,8 +84,7 @@ def numpy2_under_numpy1_build(machine: Snapshot, facts: Knowledge) -> Iterator[F
             ),
             say(
                 "A package that was compiled for NumPy 1 does not work with NumPy 2. Whether this one was, its "
-                "metadata "
-                "does not tell."
+                "metadata does not tell."
             ),
             evidence=(
                 version_of(python, numpy),

@@ -67,18 +67,22 @@ def quota_below_cores(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     "warning",
     certainty="hint",
     needs=("memory.reserved_huge_bytes", "memory.total_bytes", "system.container"),
+    variants=("transparent-huge-pages-off",),
     sources=("https://docs.kernel.org/filesystems/proc.html", _GUIDE),
 )
 def huge_pages_lie_idle(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
-    """Much memory is set aside for huge pages, and nobody uses it.
+    """Memory is set aside for huge pages and idle, or huge pages are switched off where the processor does the work.
 
     Memory that is reserved for huge pages is lost to programs that do not ask for it, which is all of deep learning.
+    Transparent huge pages cost nothing, and make large tensors on the processor a little faster.
 
-    Check: `grep Huge /proc/meminfo`.
-    Silent below a quarter of the memory (a threshold of ours). Transparent huge pages, which cost nothing, are not
-    judged: "madvise" and "never" are usual settings.
+    Check: `grep Huge /proc/meminfo`, `cat /sys/kernel/mm/transparent_hugepage/enabled`.
+    Silent below a quarter of the memory (a threshold of ours). Transparent ones: a note where they are set to "never",
+    a framework is installed and no GPU is there; "madvise" is the usual setting, which frameworks can work with.
     """
     memory = machine.memory
+    if memory is not None and memory.huge_pages == "never":
+        yield from _without_huge_pages(machine)
     if memory is None or not memory.reserved_huge_bytes or memory.reserved_huge_bytes < memory.total_bytes * _MUCH:
         return
     inside = machine.system is not None and machine.system.container is not None
@@ -94,6 +98,29 @@ def huge_pages_lie_idle(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
             Fix(
                 summary=say("Give it back, unless a database or a virtual machine here needs it."),
                 commands=(("sudo", "sysctl", "vm.nr_hugepages=0"),),
+                effect="needs-root",
+                where="host" if inside else "here",
+            ),
+        ),
+    )
+
+
+def _without_huge_pages(machine: Snapshot) -> Iterator[Found]:
+    python = machine.python
+    unknown = machine.gap("gpus") or machine.gap("pythons") or machine.gap("memory.huge_pages")
+    if python is None or not python.frameworks or unknown or any(gpu.vendor != "intel" for gpu in machine.gpus):
+        return
+    inside = machine.system is not None and machine.system.container is not None
+    file = "/sys/kernel/mm/transparent_hugepage/enabled"
+    yield found(
+        say("Transparent huge pages are switched off"),
+        say("Large tensors on the processor are a little faster with them; programs may then ask for such pages."),
+        evidence=("memory.huge_pages",),
+        severity="note",
+        slug="transparent-huge-pages-off",
+        fixes=(
+            Fix(
+                summary=say("Write the word madvise into {file}, as root.", file=file),
                 effect="needs-root",
                 where="host" if inside else "here",
             ),

@@ -124,8 +124,8 @@ def python_older_than_wheels(machine: Snapshot, facts: Knowledge) -> Iterator[Fo
             newest_version=newest.version,
         ),
         say(
-            "PyTorch {version} needs Python {first} or newer. pip installs the last release that accepts this "
-            "Python without a word.",
+            "PyTorch {version} needs Python {first} or newer. pip installs the last release that accepts this Python "
+            "without a word.",
             version=newest.version,
             first=first,
         ),

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.finding import Fix
 from envdoctor.model.snapshot import Package, PythonEnv, Snapshot
-from envdoctor.model.speech import say
+from envdoctor.model.speech import say, say_number
 from envdoctor.model.version import minor, readable
 from envdoctor.rules.installed import version_of
 from envdoctor.rules.registry import Found, found, rule
 from envdoctor.rules.remedies import pip_install, pip_uninstall, set_variable, unset_variable
-from envdoctor.rules.wording import listed
+from envdoctor.rules.wording import few, listed
 
 _RECORDS = "https://packaging.python.org/en/latest/specifications/recording-installed-packages/"
 _PYTHON = "https://docs.python.org/3/using/cmdline.html#environment-variables"
@@ -45,13 +45,7 @@ def pip_left_folders(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     if python is None or not python.leftovers:
         return
     yield found(
-        say("An interrupted pip left {leftovers}", leftovers=listed(python.leftovers[:3]))
-        + (
-            say(" and {leftovers_count} more", leftovers_count=len(python.leftovers) - 3)
-            if len(python.leftovers) > 3
-            else ""
-        )
-        + say(" in the environment"),
+        say("An interrupted pip left {leftovers} in the environment", leftovers=few(python.leftovers)),
         say("Python ignores them; they take room, and pip warns about them."),
         evidence=("pythons[0].leftovers",),
         fixes=(
@@ -122,16 +116,14 @@ def libraries_are_damaged(machine: Snapshot, facts: Knowledge) -> Iterator[Found
         return
     owners = {each.name: each for path in python.damaged if (each := _owner(python, path))}
     again = tuple(f"{each.name}=={each.version}" for each in owners.values())
-    count = len(python.damaged)
-    names = [path.rpartition("/")[2] for path in python.damaged[:3]]
+    names = [path.rpartition("/")[2] for path in python.damaged]
     yield found(
-        say(
-            "{count} librar{rest} missing or cut short: {names}",
-            count=count,
-            rest="y is" if count == 1 else "ies are",
-            names=listed(names),
-        )
-        + (say(" and {count} more", count=count - 3) if count > 3 else ""),
+        say_number(
+            "{number} library is missing or cut short: {names}",
+            "{number} libraries are missing or cut short: {names}",
+            len(names),
+            names=few(names),
+        ),
         say("The installation is incomplete, as after a full disk or an interrupted download."),
         evidence=("pythons[0].damaged",),
         fixes=(
@@ -272,10 +264,11 @@ def local_file_hides_module(machine: Snapshot, facts: Knowledge) -> Iterator[Fou
     names = [path.rpartition("/")[2] for path in python.local_modules]
     module = names[0].removesuffix(".py")
     yield found(
-        say(
-            "{names} in this folder hides the installed module{rest}",
+        say_number(
+            "{names} in this folder hides the installed module",
+            "{names} in this folder hide the installed modules",
+            len(names),
             names=listed(names),
-            rest="s" if len(names) > 1 else "",
         ),
         say("A program that is started here gets it from `import {module}`.", module=module),
         evidence=("pythons[0].local_modules",),

@@ -121,8 +121,7 @@ def environment_lost_its_python(machine: Snapshot, facts: Knowledge) -> Iterator
         ),
         say(
             "Its packages are there, and nothing can start them. An environment is quickly made anew; keep a list of "
-            "what "
-            "it holds."
+            "what it holds."
         ),
         evidence=("pythons[0].home_missing", "pythons[0].prefix"),
         fixes=(

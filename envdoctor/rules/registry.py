@@ -27,6 +27,7 @@ class Found(NamedTuple):
     severity: Severity | None
     certainty: Certainty | None
     slug: str | None
+    needs: str | None = None
 
 
 class Rule(NamedTuple):
@@ -45,13 +46,31 @@ class Rule(NamedTuple):
     @property
     def title(self) -> str:
         """The docstring's first line."""
-        return self.page.partition("\n")[0]
+        return say(self.paragraphs[0])
 
     @property
     def page(self) -> str:
-        """The whole docstring."""
-        return inspect.cleandoc(self.judge.__doc__ or "")
+        """The whole docstring, each paragraph in one line."""
+        return "\n\n".join(map(say, self.paragraphs))
 
+    @property
+    def paragraphs(self) -> tuple[str, ...]:
+        """The docstring as it was written, which is what is translated: what is needed and how to check stand alone."""
+        written = inspect.cleandoc(self.judge.__doc__ or "")
+        for start in _ALONE:
+            written = written.replace(f"\n{start}", f"\n\n{start}")
+        return tuple(whole for each in written.split("\n\n") if (whole := " ".join(each.split())))
+
+    @property
+    def needed(self) -> str | None:
+        """What the page says is needed, without that word; None: it says nothing of the kind."""
+        written = next((each for each in self.paragraphs if each.startswith("Needed")), None)
+        # Chinese has a colon of its own.
+        return say(written).replace("：", ":", 1).partition(":")[2].strip() if written else None
+
+
+# Lines of a docstring that begin a paragraph of their own.
+_ALONE = ("Needed", "Check: ", "Silent")
 
 Judge = Callable[[Snapshot, Knowledge], Iterator[Found]]
 
@@ -94,9 +113,13 @@ def found(
     severity: Severity | None = None,
     certainty: Certainty | None = None,
     slug: str | None = None,
+    needs: str | None = None,
 ) -> Found:
-    """Say what a rule found. `evidence` are paths into the Snapshot: `driver.version`, `gpus[0].capability`."""
-    return Found(title, detail, evidence, fixes, severity, certainty, slug)
+    """Say what a rule found. `evidence` are paths into the Snapshot: `driver.version`, `gpus[0].capability`.
+
+    `needs` says in a few words what would have to be so, "driver 570.26 or newer", where the page's "Needed:" is vague.
+    """
+    return Found(title, detail, evidence, fixes, severity, certainty, slug, needs)
 
 
 def rules(machine: Snapshot | None = None) -> tuple[Rule, ...]:
@@ -167,6 +190,7 @@ def _finding(each: Rule, one: Found, machine: Snapshot) -> Finding:
         evidence=machine.evidence(*one.evidence),
         fixes=one.fixes,
         sources=each.sources,
+        needs=one.needs or each.needed,
     )
 
 

@@ -92,7 +92,7 @@ def _odd_files(machine: Snapshot) -> bool:
 
 def _odd_processor(machine: Snapshot) -> bool:
     cpu, memory = machine.cpu, machine.memory
-    if memory is not None and memory.reserved_huge_bytes:
+    if memory is not None and (memory.reserved_huge_bytes or memory.huge_pages == "never"):
         return True
     if cpu is None:
         return False

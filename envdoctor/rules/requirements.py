@@ -53,27 +53,38 @@ def packages_do_not_satisfy_each_other(machine: Snapshot, facts: Knowledge) -> I
     if not broken:
         return
     shown = listed(
-        say(
-            "{name} asks for {each_name} {wanted} ({have})",
-            name=owner.name,
-            each_name=each.name,
+                say(
+            "{owner} asks for {package} {wanted} ({have})",
+            owner=owner.name,
+            package=each.name,
             wanted=each.wanted,
-            have=each.have or "not installed",
+            have=each.have or say("not installed"),
         )
         for owner, each in broken[:_MOST]
     )
-    more = say(", and {broken_count} more", broken_count=len(broken) - _MOST) if len(broken) > _MOST else ""
+    more = say(", and {count} more", count=len(broken) - _MOST) if len(broken) > _MOST else ""
     again = tuple(dict.fromkeys(owner.name for owner, _ in broken[:_MOST]))
-    yield found(
+        owner, lack = broken[0]
+    title = (
         say(
-            "{name} {version} asks for {broken_name} {wanted}, and ",
-            name=broken[0][0].name,
-            version=broken[0][0].version,
-            broken_name=broken[0][1].name,
-            wanted=broken[0][1].wanted,
+            "{owner} {version} asks for {package} {wanted}, and {have} is installed",
+            owner=owner.name,
+            version=owner.version,
+            package=lack.name,
+            wanted=lack.wanted,
+            have=lack.have,
         )
-        + (say("{have} is installed", have=broken[0][1].have) if broken[0][1].have else say("it is not installed"))
-        + (say(" (and {broken_count} more like this)", broken_count=len(broken) - 1) if len(broken) > 1 else ""),
+        if lack.have
+        else say(
+            "{owner} {version} asks for {package} {wanted}, and it is not installed",
+            owner=owner.name,
+            version=owner.version,
+            package=lack.name,
+            wanted=lack.wanted,
+        )
+    )
+    yield found(
+        say("{title} (and {count} more like this)", title=title, count=len(broken) - 1) if len(broken) > 1 else title,
         f"{shown}{more}.",
         evidence=tuple(version_of(python, owner) for owner, _ in broken[:_MOST]),
         fixes=(

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.finding import Fix
 from envdoctor.model.snapshot import Snapshot
-from envdoctor.model.speech import say
+from envdoctor.model.speech import say, say_number
 from envdoctor.rules.installed import TORCH, torch
 from envdoctor.rules.registry import Found, found, rule
 from envdoctor.rules.remedies import set_variable, unset_variable
@@ -270,7 +270,12 @@ def hub_is_offline(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     if not on:
         return
     yield found(
-        say("{on} {rest} Hugging Face libraries offline", on=listed(on), rest="keeps" if len(on) == 1 else "keep"),
+        say_number(
+            "{variables} keeps Hugging Face libraries offline",
+            "{variables} keep Hugging Face libraries offline",
+            len(on),
+            variables=listed(on),
+        ),
         say("Only models that are in the cache can be used."),
         evidence=tuple(f"variables.{name}" for name in on),
         fixes=(_without(machine, *on),),

@@ -12,7 +12,7 @@ from envdoctor.model.version import at_least, major, minor, numbers, order, read
 from envdoctor.rules.installed import version_of
 from envdoctor.rules.registry import Found, found, rule
 from envdoctor.rules.remedies import Command, in_windows, pip_install, pip_uninstall
-from envdoctor.rules.wording import listed
+from envdoctor.rules.wording import few, listed
 
 _INSTALL = "https://www.tensorflow.org/install/pip"
 _SOURCE = "https://www.tensorflow.org/install/source#gpu"
@@ -71,11 +71,7 @@ def cuda_libraries_are_missing(machine: Snapshot, facts: Knowledge) -> Iterator[
         return
     yield found(
         say("TensorFlow {version} has no CUDA libraries here, so the GPU stays idle", version=framework.version),
-        say(
-            "The wheels {missing}{rest} are not installed. They come with the extra and-cuda.",
-            missing=listed(missing[:3]),
-            rest=" and others" if len(missing) > 3 else "",
-        ),
+        say("The wheels {missing} are not installed. They come with the extra and-cuda.", missing=few(missing)),
         evidence=(f"{_PATH}.version", f"{_PATH}.cuda", version_of(python, package)),
         fixes=(
             Fix(
@@ -129,8 +125,7 @@ def cudnn_does_not_match(machine: Snapshot, facts: Knowledge) -> Iterator[Found]
         ),
         say(
             "Another package put this cuDNN into the environment. TensorFlow finds no usable one and does not use the "
-            "GPU, "
-            "or stops at the first convolution."
+            "GPU, or stops at the first convolution."
         ),
         evidence=(f"{_PATH}.cudnn", f"libraries[{own[0]}].version"),
         slug="framework-cuda-mismatch" if major(have) != major(built) else None,

@@ -148,6 +148,7 @@ def capability(machine: Snapshot, facts: Knowledge) -> str | None:
         machine,
         r"(?i)compute ?capability:? ?(?:of |is |version )?(?:sm_)?(\d{1,2}\.\d)\b",
         r"CUDA capability sm_(\d{2,3})\b",
+        r"(?i)target GPU SM (\d{2,3})\b",
         r"(?i)\bcc ?(\d{1,2}\.\d)\b",
     )
     if found:
@@ -236,7 +237,7 @@ def built_for(machine: Snapshot, facts: Knowledge) -> str | None:
 NO_DEVICE = (
     r"(?i)no CUDA-capable device is detected|CUDA_ERROR_NO_DEVICE|cudaErrorNoDevice|"
     r"no CUDA GPUs are available|No CUDA devices? (?:found|available|detected)"
-    r"|no NVIDIA GPU|CUDA error:? 38\b|error=38 |you might not have a CUDA gpu"
+    r"|No visible GPU devices|no NVIDIA GPU|CUDA error:? 38\b|error=38 |you might not have a CUDA gpu"
 )
 
 # What people and programs write when the GPU is there and not used.
@@ -244,16 +245,24 @@ UNSEEN = (
     r"(?i)is_available\(\)[^\n]{0,40}\n?[^\n]{0,12}\bFalse\b|Is CUDA available: (?:False|No)",
     r"(?i)list_physical_devices\([^\n]{0,30}\n?[^\n]{0,6}\[\]|is_gpu_available[^\n]{0,20}\n?[^\n]{0,4}False",
     (
-        r"(?i)(?:gpu|cuda|显卡)[^\n]{0,60}(?:not (?:available|found|detected|used|recogni[sz]ed|visible|working)"
-        r"|not being used"
+        r"(?i)(?:gpu|cuda|显卡)[^\n]{0,60}(?:not (?:available|found|detected|used|recogni[sz]ed|visible|working"
+        r"|accessible|usable|enabled|present)|not being used"
         r"|unavailable|no gpu|isn'?t|doesn'?t|not see|cannot|can'?t|未检测|找不到|无法|不可用|: ?\[\])"
     ),
-    r"(?i)(?:no|not|returns? no|doesn'?t|can'?t|cannot|won'?t|unable)[^\n]{0,40}(?:gpu|cuda)\b",
+    (
+        r"(?i)\b(?:not|\w{2,5}n'?t|cannot|unable to|fail(?:s|ed) to|never)\b (?:\w+ ){0,3}?(?:us(?:e|ing)|see(?:ing)?"
+        r"|detect\w*|find(?:ing)?|found|recogni[sz]\w*|run(?:ning)? on|utili[sz]\w*|access\w*|show\w*|list\w*"
+        r"|initiali[sz]\w*|support\w*|work\w* (?:on|with)|return\w*|move\w* to)\b[^\n]{0,30}\b(?:gpus?|cuda)\b"
+    ),
+    (
+        r"(?i)\b(?:no|without(?: an?| any)?) (?:(?:usable|compatible|supported|visible|available|physical|nvidia"
+        r"|cuda(?:[- ]capable)?|valid|such) ){0,3}(?:gpus?|cuda)\b"
+        r"(?! (?:problem|error|issue|question|memory|knowledge))"
+    ),
     (
         r"(?i)falling back to cpu|only (?:sees?|uses?|detects?|shows?|lists?) (?:the )?cpu"
         r"|(?:runs?|running|trains?) on (?:the )?cpu"
     ),
-    r"(?m)^\[\]$|^False$|^[\d.]+ \[\]$",
     r"device_type='CPU'\)\]|device_type: ?\"(?:XLA_)?CPU\"|\[CpuDevice\(id=0\)\]|TFRT_CPU_0",
     (
         r"(?i)\b(?:gpu|cuda)\b (?:is |device is )?(?:required|needed)\b|No CUDA runtime is found"
@@ -262,6 +271,9 @@ UNSEEN = (
     r"(?i)num(?:ber of)? gpus? available:?\D{0,12}\b0\b|device_count\(\)[^\n]{0,12}\n?[^\n]{0,4}\b0\b",
     r"gpu_device_name\(\)\)?[^\n]{0,6}\n?\s{0,3}(?:''|\"\")",
 )
+# An answer without its question; it says something where the report asks for devices at all.
+_ANSWER = r"(?m)^\[\]$|^False$|^[\d.]+ \[\]$"
+_QUESTION = r"devices?\b|is_available|is_gpu|gpu_available|cuda_is|\bgpus\b"
 # The same question answered by a device.
 _SEEN = (
     r"device_type='GPU'|device_type: ?\"GPU\"|/physical_device:GPU:0|Is CUDA available: (?:True|Yes)"
@@ -274,4 +286,4 @@ def unseen(machine: Snapshot) -> Said | None:
     """Find the line that says the GPU is not used; None also where another line shows it at work."""
     if said(machine, _SEEN):
         return None
-    return said(machine, *UNSEEN)
+    return said(machine, *UNSEEN) or (said(machine, _ANSWER) if mentions(machine, _QUESTION) else None)

@@ -62,8 +62,7 @@ def cpu_only_build(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
             say("PyTorch {version} has no GPU code, so the {named} stays idle", version=framework.version, named=named),
             say(
                 "This build leaves the GPU libraries out, and torch.cuda.is_available() is False whatever the driver "
-                "does. "
-                "A build that fits this machine is {version}.",
+                "does. A build that fits this machine is {version}.",
                 version=way.wheel.version,
             ),
             evidence=evidence,
@@ -117,7 +116,9 @@ def no_code_for_gpu(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     Check: `python -c "import torch; print(torch.cuda.get_arch_list())"`.
 
     Every GPU is judged. The wheel's own file is believed first, then the published table. Silent where neither tells,
-    for builds of other makers whose file was not read, and on Jetson.
+    for builds of other makers whose file was not read, and on Jetson. A warning where cards are hidden from CUDA, where
+    PTX is compiled on purpose, and where the table is in doubt and neither CUDA's own list of architectures nor an
+    error line settles it.
     """
     framework = torch(machine)
     code = code_of(framework, machine, facts) if framework else None
@@ -139,6 +140,9 @@ def no_code_for_gpu(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     ):
         if not group:
             continue
+        sure = not hidden and not machine.variable("CUDA_FORCE_PTX_JIT")
+        sure = sure and (code.certainty == "certain" or all(_dropped(gpu, framework.cuda, facts) for gpu in group))
+        proof = () if sure else _no_kernel_image(machine)
         yield found(
             say(
                 "PyTorch {version} has no code for your {group} ({sm}); it was built for {range}",
@@ -152,10 +156,10 @@ def no_code_for_gpu(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
                 '"no kernel image is available".',
                 lesson=lesson,
             ),
-            evidence=(*code.evidence, *(gpu.evidence for gpu in group)),
+            evidence=(*code.evidence, *(gpu.evidence for gpu in group), *proof),
             fixes=for_failing(machine, facts, framework, gpus, group),
-            severity="warning" if hidden else None,
-            certainty="likely" if hidden or machine.variable("CUDA_FORCE_PTX_JIT") else code.certainty,
+            severity="warning" if hidden or not (sure or proof) else None,
+            certainty=None if sure else "likely",
             slug=slug,
         )
 
@@ -201,7 +205,7 @@ def plain_wheel_is_cuda13(machine: Snapshot, facts: Knowledge) -> Iterator[Found
     floor = driver_floor(facts, cuda, target_of(machine, facts).os)
     newer = install_driver(machine, facts, floor) if driver and not old else None
     left_out = listed(
-        [say("your {old} ({sm})", old=names(old), sm=sm(old))] * bool(old)
+        [say("your {cards} ({architectures})", cards=names(old), architectures=sm(old))] * bool(old)
         + [say("driver {driver}", driver=driver)] * bool(driver)
     )
     yield found(
@@ -213,8 +217,7 @@ def plain_wheel_is_cuda13(machine: Snapshot, facts: Knowledge) -> Iterator[Found
         ),
         say(
             "CUDA {cuda} needs a GPU of compute capability 7.5 or newer and driver {floor} or newer. Since PyTorch "
-            "2.11 "
-            "the plain wheel for Linux is a CUDA 13 build; the same command gave CUDA 12.8 before.",
+            "2.11 the plain wheel for Linux is a CUDA 13 build; the same command gave CUDA 12.8 before.",
             cuda=cuda,
             floor=floor,
         ),
@@ -337,9 +340,18 @@ def _old_arm(framework: Framework, machine: Snapshot) -> bool:
     return plain and order(framework.version, "2.11") == -1 and not framework.cuda and not framework.gpu_build
 
 
-def _dropped(gpu: Card, cuda: str, facts: Knowledge) -> bool:
+def _dropped(gpu: Card, cuda: str | None, facts: Knowledge) -> bool:
+    """Tell whether that CUDA cannot make code for the card at all, whatever a build was meant for."""
     row = facts.architecture(gpu.capability)
-    return row is not None and row.last_cuda is not None and compare(cuda, row.last_cuda) > 0
+    if row is None or row.last_cuda is None or not cuda or not readable(cuda):
+        return False
+    return compare(cuda, row.last_cuda) > 0
+
+
+def _no_kernel_image(machine: Snapshot) -> tuple[str, ...]:
+    """Give the line that proves that code for a card is missing, if a report holds it."""
+    lines = (i for i, each in enumerate(machine.problems) if "no kernel image" in each.text.lower())
+    return tuple(f"problems[{i}].text" for i in lines)[:1]
 
 
 def _driver_below(machine: Snapshot, facts: Knowledge, cuda: str) -> str | None:

@@ -147,8 +147,7 @@ def gpu_too_old_for_triton(machine: Snapshot, facts: Knowledge) -> Iterator[Foun
         say("torch.compile does not run on the {dict}", dict=listed(dict.fromkeys(each.name for each in gpus))),
         say(
             "Triton starts at compute capability 7.0. Everything else of PyTorch works on this card, given a build "
-            "that "
-            "has its code."
+            "that has its code."
         ),
         evidence=(version_of(python, package), *(each.evidence for each in gpus)),
         fixes=(

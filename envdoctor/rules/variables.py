@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.finding import Fix
 from envdoctor.model.snapshot import Gpu, Snapshot
-from envdoctor.model.speech import say
+from envdoctor.model.speech import say, say_number
 from envdoctor.rules.registry import Found, found, rule
 from envdoctor.rules.remedies import Command, set_variable, unset_variable
 from envdoctor.rules.wording import listed
@@ -271,12 +271,12 @@ def threads_do_not_fit(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         if threads <= processors and not idle:
             continue
         yield found(
-            say(
-                "{name}={threads}, but this process may use {processors} processor{rest}",
+            say_number(
+                "{name}={threads}, but this process may use {number} processor",
+                "{name}={threads}, but this process may use {number} processors",
+                processors,
                 name=name,
                 threads=threads,
-                processors=processors,
-                rest="s" if processors > 1 else "",
             ),
             say("One thread leaves the other processors idle.")
             if idle

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.snapshot import Snapshot
-from envdoctor.model.speech import say
+from envdoctor.model.speech import say, say_number
 from envdoctor.rules.installed import TORCH, torch
 from envdoctor.rules.registry import Found, found, rule
 from envdoctor.rules.remedies import in_windows
@@ -40,10 +40,11 @@ def runtime_is_missing(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         return
     framework = torch(machine)
     yield found(
-        say(
-            "The Visual C++ runtime is missing: {missing_runtime} {rest} not in System32",
-            missing_runtime=listed(system.missing_runtime),
-            rest="is" if len(system.missing_runtime) == 1 else "are",
+        say_number(
+            "The Visual C++ runtime is missing: {files} is not in System32",
+            "The Visual C++ runtime is missing: {files} are not in System32",
+            len(system.missing_runtime),
+            files=listed(system.missing_runtime),
         ),
         say("The libraries of the framework need it; Windows then says that a module was not found (WinError 126)."),
         evidence=("system.missing_runtime", *((f"{TORCH}.version",) if framework else ())),

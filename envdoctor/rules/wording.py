@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from envdoctor.model.snapshot import Gpu
-from envdoctor.model.speech import say
+from envdoctor.model.speech import message, say
 
-_MAKERS = {"nvidia": "NVIDIA", "amd": "AMD", "intel": "Intel", "apple": "Apple", "other": "other"}
+_MAKERS = {"nvidia": "NVIDIA", "amd": "AMD", "intel": "Intel", "apple": "Apple", "other": message("other")}
 
 
 def size(count: int) -> str:
@@ -17,8 +17,8 @@ def size(count: int) -> str:
     ('64 MiB', '12 GiB', '7.8 GiB')
     """
     if count < 1 << 30:
-        return say("{count:.0f} MiB", count=count / (1 << 20))
-    return say("{count:.1f} GiB", count=count / (1 << 30)).replace(".0 ", " ")
+        return f"{count / (1 << 20):.0f} MiB"
+    return f"{count / (1 << 30):.1f} GiB".replace(".0 ", " ")
 
 
 def card(gpu: Gpu) -> str:
@@ -27,11 +27,11 @@ def card(gpu: Gpu) -> str:
         return say("{name} (GPU {index})", name=gpu.name, index=gpu.index) if gpu.index is not None else gpu.name
     kind = f" ({gpu.pci_id})" if gpu.pci_id else ""
     if gpu.bus_id:
-        return say("the {makers} card at {bus_id}{kind}", makers=_MAKERS[gpu.vendor], bus_id=gpu.bus_id, kind=kind)
+        return say("the {maker} card at {bus_id}{kind}", maker=say(_MAKERS[gpu.vendor]), bus_id=gpu.bus_id, kind=kind)
     return (
         say("GPU {index}", index=gpu.index)
         if gpu.index is not None
-        else say("the {makers} card{kind}", makers=_MAKERS[gpu.vendor], kind=kind)
+        else say("the {maker} card{kind}", maker=say(_MAKERS[gpu.vendor]), kind=kind)
     )
 
 
@@ -42,7 +42,20 @@ def listed(words: Iterable[str]) -> str:
     ('torch', 'torch and jax', 'a, b and c')
     """
     every = list(words)
-    return " and ".join(", ".join(every).rsplit(", ", 1)) if len(every) > 1 else "".join(every)
+    if len(every) < 2:
+        return "".join(every)
+    return say("{words} and {last}", words=say(", ").join(every[:-1]), last=every[-1])
+
+
+def few(words: Sequence[str], shown: int = 3) -> str:
+    """Join words as a sentence does, and count those beyond the first.
+
+    >>> few("ab"), few("abcde")
+    ('a and b', 'a, b, c and 2 more')
+    """
+    if len(words) <= shown:
+        return listed(words)
+    return say("{words} and {count} more", words=say(", ").join(words[:shown]), count=len(words) - shown)
 
 
 def sentence(text: str) -> str:

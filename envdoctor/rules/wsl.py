@@ -151,8 +151,7 @@ def gpu_device_is_missing(machine: Snapshot, facts: Knowledge) -> Iterator[Found
             say("/etc/wsl.conf turns the GPU off for this distribution"),
             say(
                 "Its section [gpu] says enabled=false, and /dev/dxg is missing. Nothing else inside Linux can bring "
-                "the "
-                "GPU back."
+                "the GPU back."
             ),
             evidence=("system.wsl.gpu_enabled", "system.wsl.dxg"),
             slug="wsl-gpu-disabled",
@@ -179,8 +178,8 @@ def gpu_device_is_missing(machine: Snapshot, facts: Knowledge) -> Iterator[Found
         )
         + say(
             "A Windows driver with WSL support makes this device; without it no program in WSL sees the GPU. On "
-            "Windows "
-            "before 10 21H2 (build 19044), in virtual machines and on Windows Server it is often missing for good."
+            "Windows before 10 21H2 (build 19044), in virtual machines and on Windows Server it is often missing for "
+            "good."
         ),
         evidence=("system.wsl.dxg", "system.kernel"),
         fixes=(
@@ -228,6 +227,7 @@ def driver_libraries_not_found(machine: Snapshot, facts: Knowledge) -> Iterator[
     LD_LIBRARY_PATH names that folder, which WSL sets up by itself unless [automount] ldconfig=false.
 
     Check: `ldconfig -p` lists /usr/lib/wsl/lib/libcuda.so.1, and `nvidia-smi` answers.
+    A warning where the folder is empty: then nothing shows that the GPU is NVIDIA's.
     Silent without /dev/dxg (WSL003), where the folder only holds the DirectX libraries of an AMD or Intel driver, where
     a libcuda.so.1 is found all the same, and in containers.
     """
@@ -239,14 +239,16 @@ def driver_libraries_not_found(machine: Snapshot, facts: Knowledge) -> Iterator[
             yield _not_searched(machine)
     elif not wsl.libraries or has_nvidia_libraries(wsl):
         yield found(
-            say("Windows offers WSL no libcuda.so.1: {folder} ", folder=_FOLDER)
-            + (say("holds other NVIDIA files only") if wsl.libraries else say("is empty or missing")),
+            say("Windows offers WSL no libcuda.so.1: {folder} holds other NVIDIA files only", folder=_FOLDER)
+            if wsl.libraries
+            else say("Windows offers WSL no libcuda.so.1: {folder} is empty or missing", folder=_FOLDER),
             say(
                 "/dev/dxg is there, so the GPU is shared, but CUDA programs need this library of the Windows driver. "
                 "Drivers from before WSL support do not have it."
             ),
             evidence=("system.wsl.dxg", "system.wsl.libraries"),
-            certainty="certain" if wsl.libraries else "likely",
+            severity=None if wsl.libraries else "warning",
+            certainty=None if wsl.libraries else "likely",
             slug="wsl-driver-without-cuda",
             fixes=(
                 in_windows(

@@ -59,8 +59,13 @@ def wsl_has_little_memory(machine: Snapshot, facts: Knowledge) -> Iterator[Found
     limit = setting(wsl, "wsl2.memory")
     goal = max(16, -(-need * 2 // _GIB) if largest else 16)
     yield found(
-        say("WSL has {total_bytes} of memory", total_bytes=size(memory.total_bytes))
-        + (say(" beside a GPU with {largest}", largest=size(largest)) if largest else ""),
+        say(
+            "WSL has {memory} of memory beside a GPU with {gpu_memory}",
+            memory=size(memory.total_bytes),
+            gpu_memory=size(largest),
+        )
+        if largest
+        else say("WSL has {memory} of memory", memory=size(memory.total_bytes)),
         (
             say(".wslconfig sets memory={limit}. ", limit=limit)
             if limit
@@ -153,8 +158,7 @@ def proxy_of_windows_is_elsewhere(machine: Snapshot, facts: Knowledge) -> Iterat
             in_windows(
                 say(
                     "In .wslconfig in your Windows home folder, set networkingMode=mirrored in the section [wsl2], "
-                    "then "
-                    "restart WSL."
+                    "then restart WSL."
                 ),
                 ("wsl", "--shutdown"),
                 page=_CONFIG,

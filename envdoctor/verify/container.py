@@ -18,7 +18,18 @@ from envdoctor.host import engine
 from envdoctor.host.watching import LINE_LIMIT, TAIL, Ended
 from envdoctor.model import Record
 from envdoctor.model.outcome import Outcome
-from envdoctor.verify.runner import SCRIPTS, SHARED, Listener, Progress, log_path, refuse_unknown, script_of, words
+from envdoctor.model.speech import say
+from envdoctor.verify.runner import (
+    SCRIPTS,
+    SHARED,
+    Listener,
+    Progress,
+    beside_prediction,
+    log_path,
+    refuse_unknown,
+    script_of,
+    words,
+)
 from envdoctor.verify.verdicts import Asked, verdict
 
 if TYPE_CHECKING:
@@ -68,10 +79,13 @@ def run(
         found = client.images.get(image)
     except docker.errors.ImageNotFound as problem:
         raise errors.UsageProblem(
-            f"the Docker engine has no image {image}", f"docker pull {image}, or make one: envdoctor provision --build"
+            say("the Docker engine has no image {image}", image=image),
+            say("docker pull {image}, or make one: envdoctor provision --build", image=image),
         ) from problem
     except docker.errors.APIError as problem:
-        raise errors.UsageProblem(f"{image!r} is not the name of an image: {problem.explanation}") from problem
+        raise errors.UsageProblem(
+            say("{image!r} is not the name of an image: {explanation}", image=image, explanation=problem.explanation)
+        ) from problem
     if asking.logs is not None:
         os.makedirs(asking.logs, exist_ok=True)
     outcomes = []
@@ -109,11 +123,14 @@ def _one(
         ended = _follow(container, asking, listener, log)
     except docker.errors.APIError as problem:
         said = str(problem.explanation or problem)
-        raise engine.refusal(said) or errors.Unreadable(f"{image} cannot be started: {said[:300]}") from problem
+        raise engine.refusal(said) or errors.Unreadable(
+            say("{image} cannot be started: {said}", image=image, said=said[:300])
+        ) from problem
     finally:
         if container is not None:
             _remove(container)
-    return verdict(asked, listener.heard(), ended)
+    outcome = verdict(asked, listener.heard(), ended)
+    return beside_prediction(outcome, asked, listener.step.stage, quick=asking.quick, thorough=asking.thorough)
 
 
 def _settings(name: str, asking: Asking) -> dict[str, Any]:

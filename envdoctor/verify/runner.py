@@ -12,6 +12,8 @@ from envdoctor import errors
 from envdoctor.host.watching import watch
 from envdoctor.model import Record
 from envdoctor.model.outcome import Outcome
+from envdoctor.model.speech import say
+from envdoctor.verify import shortages
 from envdoctor.verify.predicting import predicted_bytes
 from envdoctor.verify.targets import VerifyTarget, variables
 from envdoctor.verify.verdicts import Asked, Heard, verdict
@@ -26,7 +28,10 @@ WORKLOADS: dict[str, tuple[str, str | None]] = {
     "resnet50": ("cnn", "resnet50"),
     "mobilenetv2": ("cnn", "mobilenetv2"),
     "gpt2-medium": ("gpt2", "gpt2-medium"),
+    "pretrained-cnn": ("pretrained_cnn", None),
+    "pretrained-gpt2": ("pretrained_gpt2", None),
 }
+PRETRAINED = ("pretrained-cnn", "pretrained-gpt2")  # torch's
 
 
 class Progress(Record):
@@ -38,7 +43,7 @@ class Progress(Record):
     total: int
 
     def __str__(self) -> str:
-        count = f" {self.done} of {self.total}" if self.total > 1 else ""
+        count = say(" {done} of {total}", done=self.done, total=self.total) if self.total > 1 else ""
         return f"{self.workload}: {self.stage}{count}"
 
 
@@ -104,7 +109,8 @@ def scripts(framework: str) -> dict[str, str]:
     texts = {}
     for part in (os.path.join(SCRIPTS, SHARED), folder):
         for name in sorted(os.listdir(part)):
-            if name.endswith(".py"):
+            # Trained networks need a picture too, and are run from here.
+            if name.endswith(".py") and not name.startswith("pretrained"):
                 with open(os.path.join(part, name), encoding="utf-8") as file:
                     texts[name] = file.read()
     return texts
@@ -126,7 +132,10 @@ def refuse_unknown(framework: str, workloads: tuple[str, ...], scripts: str = SC
     """Raise errors.UsageProblem where a framework has no workload of such a name."""
     for name in workloads:
         if not os.path.isfile(os.path.join(scripts, framework, script_of(name))):
-            raise errors.UsageProblem(f"{framework} has no workload {name}", f"there are: {', '.join(WORKLOADS)}")
+            raise errors.UsageProblem(
+                say("{framework} has no workload {name}", framework=framework, name=name),
+                say("there are: {workloads}", workloads=", ".join(WORKLOADS)),
+            )
 
 
 def log_path(logs: str | None, framework: str, workload: str) -> str | None:
@@ -148,12 +157,14 @@ def run(
     thorough: bool = False,
     scripts: str = SCRIPTS,
     environ: Mapping[str, str] | None = None,
+    granted: int | None = None,
+    chosen: bool = False,
 ) -> tuple[Outcome, ...]:
     """Run workloads in the target one after the other, and give the outcome of each.
 
     `timeout` (seconds) and `memory_cap` (bytes; None: no cap) hold for each workload. With `logs` its full output is
     kept in that folder. `quick` takes fewer steps, `thorough` tries more things. `scripts` is
-    the folder of the workloads' folders.
+    the folder of the workloads' folders. `granted` is what it could have alone; `chosen`: a person set the cap.
 
     Raises:
         errors.UsageProblem: there is no such workload, or the target cannot be started.
@@ -166,14 +177,32 @@ def run(
     environ = variables(target, os.environ if environ is None else environ)
     outcomes = []
     for name in workloads:
-        asked = Asked(workload=name, framework=framework, device=device, timeout=timeout, memory_cap=memory_cap)
+        asked = Asked(
+            workload=name,
+            framework=framework,
+            device=device,
+            timeout=timeout,
+            memory_cap=memory_cap,
+            granted=granted,
+            chosen=chosen,
+        )
         said = words(name, device, quick=quick, thorough=thorough)
         log = log_path(logs, framework, name)
-        outcome = _one(asked, (target.executable, os.path.join(folder, script_of(name)), *said), environ, log, report)
-        predicted = predicted_bytes(name, outcome.device, quick=quick, framework=framework, thorough=thorough)
-        metrics = msgspec.structs.replace(outcome.metrics, predicted_memory_bytes=predicted)
-        outcomes.append(msgspec.structs.replace(outcome, log=log, metrics=metrics))
+        listener = Listener(name, report)
+        outcome = _one(asked, (target.executable, os.path.join(folder, script_of(name)), *said), environ, log, listener)
+        outcome = beside_prediction(outcome, asked, listener.step.stage, quick=quick, thorough=thorough)
+        outcomes.append(msgspec.structs.replace(outcome, log=log))
     return tuple(outcomes)
+
+
+def beside_prediction(outcome: Outcome, asked: Asked, stage: str, *, quick: bool, thorough: bool) -> Outcome:
+    """Set what was predicted beside what was measured, and explain a lack of memory; `stage` is the last it told."""
+    # Whoever was ended from outside could not say where it ran; without a GPU's name that was the CPU.
+    predicted = predicted_bytes(
+        asked.workload, outcome.device, quick=quick, framework=asked.framework, thorough=thorough
+    )
+    metrics = msgspec.structs.replace(outcome.metrics, predicted_memory_bytes=predicted)
+    return shortages.explained(msgspec.structs.replace(outcome, metrics=metrics), asked, stage, quick=quick)
 
 
 def _one(
@@ -181,9 +210,8 @@ def _one(
     argv: tuple[str, ...],
     environ: Mapping[str, str],
     log: str | None,
-    report: Callable[[Progress], None],
+    listener: Listener,
 ) -> Outcome:
-    listener = Listener(asked.workload, report)
     with nullcontext() if log is None else open(log, "wb") as file:
         try:
             ended = watch(
@@ -197,5 +225,7 @@ def _one(
         except OSError as problem:
             if problem.filename != argv[0]:
                 raise
-            raise errors.UsageProblem(f"{argv[0]} cannot be started: {problem.strerror}") from problem
+            raise errors.UsageProblem(
+                say("{argv} cannot be started: {strerror}", argv=argv[0], strerror=problem.strerror)
+            ) from problem
     return verdict(asked, listener.heard(), ended)

@@ -6,6 +6,7 @@ import msgspec
 
 from envdoctor.host import Host
 from envdoctor.model import Record
+from envdoctor.model.speech import say
 from envdoctor.verify.targets import interpreter, variables
 
 # Run by a Python of any age: one import, one line of JSON at the end, whatever the framework printed before.
@@ -62,14 +63,24 @@ def ask(host: Host, python: str, framework: str, timeout: float) -> Sight:
     try:
         done = host.run((target.executable, "-c", script), timeout, variables(target, host.environ))
     except TimeoutError:
-        return Sight(unknown=f"could not look: importing {framework} took longer than {timeout:g} s")
+        return Sight(
+            unknown=say(
+                "could not look: importing {framework} took longer than {timeout:g} s",
+                framework=framework,
+                timeout=timeout,
+            )
+        )
     except OSError as problem:
-        return Sight(unknown=f"could not look: {problem.strerror or problem}")
+        return Sight(unknown=say("could not look: {strerror}", strerror=problem.strerror or problem))
     lines = [line for line in done.stdout.splitlines() if line.strip()]
     try:
         answer = msgspec.json.decode(lines[-1] if done.returncode == 0 and lines else "", type=_Answer)
     except msgspec.DecodeError:
-        return Sight(failed=f"it cannot be imported by {python}: {_last(done.stderr, done.returncode)}")
+        return Sight(
+            failed=say(
+                "it cannot be imported by {python}: {last}", python=python, last=_last(done.stderr, done.returncode)
+            )
+        )
     return Sight(version=answer.version, gpus=answer.gpus)
 
 
@@ -77,5 +88,5 @@ def _last(stderr: str, status: int) -> str:
     """Give the last line that a person reads in a traceback, or how the process ended."""
     said = next((line.strip() for line in reversed(stderr.splitlines()) if line.strip()), "")
     if status < 0:
-        return f"the interpreter was ended by signal {-status}" + (f" ({said})" if said else "")
-    return said or f"the interpreter ended with status {status}"
+        return say("the interpreter was ended by signal {status}", status=-status) + (f" ({said})" if said else "")
+    return said or say("the interpreter ended with status {status}", status=status)

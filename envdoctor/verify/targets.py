@@ -11,6 +11,7 @@ import msgspec
 from envdoctor import errors
 from envdoctor.host import Host, text
 from envdoctor.model import Record
+from envdoctor.model.speech import say
 
 CONDA_TIMEOUT = 60.0  # conda needs seconds to start from a cold disk
 
@@ -53,11 +54,14 @@ def interpreter(host: Host, path: str) -> VerifyTarget:
     path = os.path.abspath(path)
     kind = host.kind(path)
     if kind == "directory":
-        raise errors.UsageProblem(f"{path} is a folder", f"name the interpreter in it, for example {path}/bin/python")
+        raise errors.UsageProblem(
+            say("{path} is a folder", path=path),
+            say("name the interpreter in it, for example {path}/bin/python", path=path),
+        )
     if kind is None:
-        raise errors.UsageProblem(f"there is no interpreter {path}")
+        raise errors.UsageProblem(say("there is no interpreter {path}", path=path))
     if not host.executable(path):
-        raise errors.UsageProblem(f"{path} is not a program that may be run")
+        raise errors.UsageProblem(say("{path} is not a program that may be run", path=path))
     prefix = os.path.dirname(os.path.dirname(path))
     if host.kind(f"{prefix}/pyvenv.cfg") == "file":
         return VerifyTarget(executable=path, kind="venv", prefix=prefix)
@@ -77,10 +81,15 @@ def conda(host: Host, name: str) -> VerifyTarget:
     """
     prefix = os.path.abspath(name) if "/" in name else _prefix(host, name)
     if host.kind(f"{prefix}/conda-meta") != "directory":
-        raise errors.UsageProblem(f"{prefix} is not a conda environment: it has no folder conda-meta")
+        raise errors.UsageProblem(
+            say("{prefix} is not a conda environment: it has no folder conda-meta", prefix=prefix)
+        )
     python = f"{prefix}/bin/python"
     if not host.executable(python):
-        raise errors.UsageProblem(f"the conda environment {prefix} has no Python", f"conda install -p {prefix} python")
+        raise errors.UsageProblem(
+            say("the conda environment {prefix} has no Python", prefix=prefix),
+            say("conda install -p {prefix} python", prefix=prefix),
+        )
     return VerifyTarget(executable=python, kind="conda", prefix=prefix)
 
 
@@ -89,8 +98,8 @@ def _prefix(host: Host, name: str) -> str:
     listed = _listed(host)
     if info is None and listed is None:
         raise errors.MissingPart(
-            f"no conda was found on this machine, so {name} cannot be looked up",
-            "name the environment's Python instead: --python FOLDER/bin/python",
+            say("no conda was found on this machine, so {name} cannot be looked up", name=name),
+            say("name the environment's Python instead: --python FOLDER/bin/python"),
         )
     info = info or _CondaInfo()
     if name == "base" and info.root_prefix:
@@ -100,11 +109,15 @@ def _prefix(host: Host, name: str) -> str:
     every = (*info.envs, *(listed or ()))
     found = first[:1] or sorted({env for env in every if env.rpartition("/")[2] == name and host.kind(env)})
     if len(found) > 1:
-        raise errors.UsageProblem(f"several conda environments are called {name}", "name one: " + ", ".join(found))
+        raise errors.UsageProblem(
+            say("several conda environments are called {name}", name=name), say("name one: ") + ", ".join(found)
+        )
     if not found:
         names = sorted({env.rpartition("/")[2] for env in every if "/envs/" in env})
-        hint = f"there are: {', '.join(names)}" if names else "`conda env list` shows what there is"
-        raise errors.UsageProblem(f"no conda environment is called {name}", hint)
+        hint = (
+            say("there are: {names}", names=", ".join(names)) if names else say("`conda env list` shows what there is")
+        )
+        raise errors.UsageProblem(say("no conda environment is called {name}", name=name), hint)
     return found[0]
 
 

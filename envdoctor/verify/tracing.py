@@ -7,25 +7,38 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
+from msgspec.structs import replace
 
 from envdoctor import errors
 from envdoctor.estimate.allocator import Allocator
+from envdoctor.estimate.heap import Heap
 from envdoctor.host.watching import watch
 from envdoctor.model.estimate import Memory, Parts, Range
+from envdoctor.model.speech import message, say
 from envdoctor.verify.targets import VerifyTarget, variables
 
 if TYPE_CHECKING:
+    from envdoctor.estimate.speed import Operation, Section
+    from envdoctor.estimate.tape import Work
     from envdoctor.host.watching import Ended
     from envdoctor.model.estimate import Peaks, Speed, Workload
+
+    Stages = dict[Section, list[Operation]]
 
 SCRIPT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "workloads", "tracing", "step.py")
 
 # What differs on CUDA from the CPU that the shapes were followed for (measured in both on GPT-2 and CNNs).
 DIFFERENCES = (
-    "the model's code was run over shapes on the CPU: attention and dropout there keep more than CUDA's kernels do",
-    "what the factory reads from files or the network was not there to be followed",
+    message(
+        "the model's code was run over shapes on the CPU: attention and dropout there keep more than CUDA's kernels do"
+    ),
+    message("what the factory reads from files or the network was not there to be followed"),
 )
 
+
+# A trace is of the CPU's operations, not of the fused ones that a GPU runs, and their number is not what was measured.
+DOUBT = 2.0
+_WORK: tuple[Work, ...] = ("product", "convolution", "elements", "in place")  # as the script numbers them
 
 _KINDS = ("", "int64", "int32", "float32", "bool")
 
@@ -40,6 +53,8 @@ class Traced(msgspec.Struct):
     flops: int
     moved: int
     events: int
+    passed: int  # operations of one pass; those of the optimizer's step are behind them
+    operations: int
 
 
 class _Line(msgspec.Struct):
@@ -48,6 +63,7 @@ class _Line(msgspec.Struct):
     stage: str | None = None
     deltas: list[int] = []
     mates: list[int] = []
+    work: list[tuple[int, int, int]] = []  # kind, floating-point operations, bytes read and written
     traced: Traced | None = None
     problem: str | None = None
     hint: str | None = None
@@ -88,6 +104,7 @@ class TracedModel:
         self._cap = memory_cap
         self._tell = tell
         self._environ = os.environ if environ is None else environ
+        self._seen: dict[Workload, tuple[Stages, int]] = {}  # the operations, and the bytes handed out anew for a pass
 
     def memory(self, workload: Workload) -> Memory:
         """Follow a step of it.
@@ -98,7 +115,14 @@ class TracedModel:
         """
         self._refuse(workload)
         lines: list[_Line] = []
-        self._tell(f"following {self.name} with batch {workload.batch} in {self._target.executable}")
+        self._tell(
+            say(
+                "following {name} with batch {batch} in {executable}",
+                name=self.name,
+                batch=workload.batch,
+                executable=self._target.executable,
+            )
+        )
         ended = watch(
             self._command(workload),
             variables(self._target, self._environ),
@@ -115,8 +139,16 @@ class TracedModel:
         deltas = [delta for each in lines for delta in each.deltas]
         mates = [mate for each in lines for mate in each.mates]
         if not len(deltas) == len(mates) == traced.events:
-            raise errors.Unreadable(f"what was said about {self.name} is not whole")
+            raise errors.Unreadable(say("what was said about {name} is not whole", name=self.name))
+        work = [operation for each in lines for operation in each.work]
+        if len(work) != traced.operations:
+            raise errors.Unreadable(say("what was said about {name} is not whole", name=self.name))
+        self._seen[workload] = _stages(traced, work), _fresh(traced, deltas, mates)
         return _memory(traced, deltas, mates)
+
+    def least(self, workload: Workload) -> int | None:
+        """Say nothing: to follow it is the only way to know."""
+        return None
 
     def host(self, workload: Workload) -> Range:
         """Give what its process takes of host memory: the tensors, what malloc keeps beside them, and torch itself.
@@ -127,8 +159,28 @@ class TracedModel:
         return Range(low=tensors + (224 << 20), high=1.18 * tensors + (474 << 20))
 
     def speeds(self, workload: Workload, peaks: Peaks) -> tuple[Speed, ...]:
-        """Say nothing: a trace tells of storages, not of arithmetic."""
-        return ()
+        """Predict from the operations that were seen, with a range that is wider by the doubt of how they were seen."""
+        from envdoctor.estimate import speed
+
+        if workload not in self._seen:
+            self.memory(workload)
+        work, fresh = self._seen[workload]
+        if not work["pass"]:
+            return ()
+        first = self.inputs[0]
+        counted = first.kind.startswith("int") and len(first.sizes) == 2
+        unit: Literal["images/s", "tokens/s", "sequences/s"] = (
+            "images/s" if self.kind == "image" else "tokens/s" if counted else "sequences/s"
+        )
+        fresh = fresh if peaks.device == "cpu" else 0
+        doubtful = replace(
+            peaks,
+            basis=say(
+                "{basis}; its operations were seen over shapes on a CPU, so both ends of the range are twice as far",
+                basis=peaks.basis,
+            ),
+        )
+        return speed.predicted(workload, doubtful, work, fresh, first.sizes[1] if counted else 1, unit, DOUBT)
 
     def _command(self, workload: Workload) -> tuple[str, ...]:
         words = [self._target.executable, SCRIPT, self.name]
@@ -155,18 +207,33 @@ class TracedModel:
         for option, wanted in asked.items():
             if wanted:
                 raise errors.UsageProblem(
-                    f"{option} is not for a model that is followed by its own code", "change it in the factory"
+                    say("{option} is not for a model that is followed by its own code", option=option),
+                    say("change it in the factory"),
                 )
 
     def _ended(self, ended: Ended) -> errors.EnvdoctorError:
         if ended.cause == "deadline":
             return errors.Unreadable(
-                f"{self.name} did not come to an end within {self._timeout:g} s", "give it more with --timeout"
+                say("{name} did not come to an end within {timeout:g} s", name=self.name, timeout=self._timeout),
+                say("give it more with --timeout"),
             )
         if ended.cause == "memory":
-            return errors.Unreadable(f"{self.name} took {ended.peak_bytes >> 20} MiB to build, so it was ended")
-        last = (ended.tail.strip().splitlines() or ["it said nothing"])[-1]
-        return errors.Unreadable(f"{self.name} ended with status {ended.returncode}: {last[:300]}")
+            return errors.Unreadable(
+                say(
+                    "{name} took {peak_bytes} MiB to build, so it was ended",
+                    name=self.name,
+                    peak_bytes=ended.peak_bytes >> 20,
+                )
+            )
+        last = (ended.tail.strip().splitlines() or [say("it said nothing")])[-1]
+        return errors.Unreadable(
+            say(
+                "{name} ended with status {returncode}: {last}",
+                name=self.name,
+                returncode=ended.returncode,
+                last=last[:300],
+            )
+        )
 
 
 def inputs(texts: tuple[str, ...]) -> tuple[Input, ...]:
@@ -181,7 +248,8 @@ def inputs(texts: tuple[str, ...]) -> tuple[Input, ...]:
         numbers = sizes.split(",")
         if kind not in _KINDS or not all(each.isdecimal() and len(each) < 12 and int(each) for each in numbers):
             raise errors.UsageProblem(
-                f"--input {text} is not a list of sizes", "write 1,3,224,224, or 1,128:int64 for token ids"
+                say("--input {text} is not a list of sizes", text=text),
+                say("write 1,3,224,224, or 1,128:int64 for token ids"),
             )
         found.append(Input(tuple(int(each) for each in numbers), kind))
     return tuple(found)
@@ -192,6 +260,23 @@ def _understood(line: bytes) -> _Line:
         return msgspec.json.decode(line, type=_Line)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return _Line()  # something that Python ran at its start printed before the script took over
+
+
+def _stages(traced: Traced, work: list[tuple[int, int, int]]) -> Stages:
+    """Give the operations of a pass and of the optimizer's step; raises where a kind is none of ours."""
+    if any(not 0 <= kind < len(_WORK) for kind, _, _ in work):
+        raise errors.Unreadable(say("what was said about the model is not whole"))
+    named = [(_WORK[kind], flops, moved) for kind, flops, moved in work]
+    return {"pass": named[: traced.passed], "step": named[traced.passed :]}
+
+
+def _fresh(traced: Traced, deltas: list[int], mates: list[int]) -> int:
+    """Give the bytes that the system hands out anew for the last step, of a process on the CPU."""
+    heap = Heap()
+    heap.replay(deltas, mates, 0, traced.ready)
+    before = heap.fresh
+    heap.replay(deltas, mates, traced.ready, len(deltas))
+    return heap.fresh - before
 
 
 def _memory(traced: Traced, deltas: list[int], mates: list[int]) -> Memory:
@@ -213,5 +298,5 @@ def _memory(traced: Traced, deltas: list[int], mates: list[int]) -> Memory:
         peak_in=next((name for name, start in reversed(traced.marks) if start <= at), "forward"),
         flops=traced.flops,
         bytes_moved=traced.moved,
-        assumptions=DIFFERENCES,
+        assumptions=tuple(map(say, DIFFERENCES)),
     )

@@ -9,24 +9,31 @@ import msgspec
 
 from envdoctor.host.watching import Ended
 from envdoctor.model import Record
-from envdoctor.model.outcome import Metrics, Outcome
+from envdoctor.model.outcome import Metrics, Outcome, Shortage
+from envdoctor.model.speech import message, say
 
 
 class Expected(Record):
     """What must be true of a workload that passed. The script says the same; a script may be wrong."""
 
-    parameters: int  # published
-    loss_ratio: float  # last loss at most this share of the first
+    parameters: int | None  # published; None: of several networks one is taken
+    loss_ratio: float | None  # last loss at most this share of the first; None: it is trained already
     checks: tuple[str, ...]  # names that must be among the checks
 
 
-_SLOPES = "gradient agrees with finite differences"
-_CACHE = "generation with a cache agrees with a whole pass"
-_FIRST = ("parameter count", "output agrees with float64")
-_LAST = ("gradients are finite", "loss falls")
+_SLOPES = message("gradient agrees with finite differences")
+_CACHE = message("generation with a cache agrees with a whole pass")
+_FIRST = (message("parameter count"), message("output agrees with float64"))
+_LAST = (message("gradients are finite"), message("loss falls"))
 _TORCH = {
-    "cnn": (*_FIRST, "gradient of the first layer agrees with float64", *_LAST),
-    "gpt2": (*_FIRST, "one layer agrees with float64", _CACHE, "gradient agrees with float64", *_LAST),
+    "cnn": (*_FIRST, message("gradient of the first layer agrees with float64"), *_LAST),
+    "gpt2": (
+        *_FIRST,
+        message("one layer agrees with float64"),
+        _CACHE,
+        message("gradient agrees with float64"),
+        *_LAST,
+    ),
 }
 _ARRAYS = {"cnn": (*_FIRST, _SLOPES, *_LAST), "gpt2": (*_FIRST, _CACHE, _SLOPES, *_LAST)}
 # https://docs.pytorch.org/vision/stable/models.html, https://huggingface.co/docs/transformers/model_doc/gpt2
@@ -39,28 +46,42 @@ _PUBLISHED = {
     "gpt2-medium": ("gpt2", 354_823_168),
 }
 _LOSS_RATIO = 0.6
+_PRETRAINED = (
+    ("cnn", None, (*_FIRST, "a cup of espresso is recognized")),
+    (
+        "gpt2",
+        124_439_808,
+        ("text becomes GPT-2's tokens", "parameter count", "one layer agrees with float64", "plain English is likely"),
+    ),
+)
 EXPECTED = {
-    (framework, workload): Expected(parameters=parameters, loss_ratio=_LOSS_RATIO, checks=checks[family])
-    for framework, checks in (("torch", _TORCH), ("tensorflow", _ARRAYS), ("jax", _ARRAYS))
-    for workload, (family, parameters) in _PUBLISHED.items()
+    **{
+        (framework, workload): Expected(parameters=parameters, loss_ratio=_LOSS_RATIO, checks=checks[family])
+        for framework, checks in (("torch", _TORCH), ("tensorflow", _ARRAYS), ("jax", _ARRAYS))
+        for workload, (family, parameters) in _PUBLISHED.items()
+    },
+    **{
+        ("torch", f"pretrained-{family}"): Expected(parameters=parameters, loss_ratio=None, checks=checks)
+        for family, parameters, checks in _PRETRAINED
+    },
 }
 
 _SIGNALS: dict[int, tuple[str, str | None]] = {
     signal.SIGILL: (
-        "it used an instruction that this processor does not have (SIGILL)",
-        "most builds need AVX2; `envdoctor diagnose` lists what this processor has",
+        message("it used an instruction that this processor does not have (SIGILL)"),
+        message("most builds need AVX2; `envdoctor diagnose` lists what this processor has"),
     ),
     signal.SIGSEGV: (
-        "it crashed inside compiled code (SIGSEGV)",
-        "often two copies of one library: `envdoctor diagnose` looks for them",
+        message("it crashed inside compiled code (SIGSEGV)"),
+        message("often two copies of one library: `envdoctor diagnose` looks for them"),
     ),
     signal.SIGBUS: (
-        "memory that it had mapped was not there (SIGBUS)",
-        "often /dev/shm is full or too small, or a file was cut short on a full disk",
+        message("memory that it had mapped was not there (SIGBUS)"),
+        message("often /dev/shm is full or too small, or a file was cut short on a full disk"),
     ),
-    signal.SIGABRT: ("it gave up inside compiled code (SIGABRT)", "the log has what it said"),
-    signal.SIGFPE: ("it divided by zero inside compiled code (SIGFPE)", None),
-    signal.SIGTERM: ("somebody asked it to end (SIGTERM)", None),
+    signal.SIGABRT: (message("it gave up inside compiled code (SIGABRT)"), message("the log has what it said")),
+    signal.SIGFPE: (message("it divided by zero inside compiled code (SIGFPE)"), None),
+    signal.SIGTERM: (message("somebody asked it to end (SIGTERM)"), None),
 }
 
 
@@ -72,6 +93,8 @@ class Asked(Record):
     device: str
     timeout: float
     memory_cap: int | None
+    granted: int | None = None  # what it could have if it were alone; None: not known
+    chosen: bool = False  # a person set the cap; otherwise it is what others leave free
 
 
 class Heard(Record):
@@ -94,32 +117,40 @@ def verdict(asked: Asked, heard: Heard, ended: Ended) -> Outcome:
             asked,
             ended,
             "out-of-memory",
-            f"it was ended {_where(heard)} because it held {_size(ended.peak_bytes)}; "
-            f"{_size(asked.memory_cap)} were allowed",
-            "end other programs that hold memory, or allow more with --memory-cap",
+            say(
+                "it was ended {where} because it held {size}; {size2} were allowed",
+                where=_where(heard),
+                size=_size(ended.peak_bytes),
+                size2=_size(asked.memory_cap),
+            ),
+            say("end other programs that hold memory, or allow more with --memory-cap"),
         )
     if not heard.outcomes:
         return _silent(asked, heard, ended)
     try:
         said = msgspec.json.decode(heard.outcomes[0], type=Outcome)
     except (msgspec.DecodeError, UnicodeDecodeError) as problem:
-        return _own(asked, ended, "crashed", f"its result cannot be read: {problem}")
+        return _own(asked, ended, "crashed", say("its result cannot be read: {problem}", problem=problem))
     if said.status == "passed":
         doubts = _doubts(asked, heard, said)
         if doubts:
-            return _with(said, asked, status="failed", reason="it says that it passed, but " + "; ".join(doubts))
+            return _with(said, asked, status="failed", reason=say("it says that it passed, but ") + "; ".join(doubts))
         if ended.returncode != 0:
             how, hint = _end(ended, heard)
-            return _with(said, asked, status="crashed", reason=f"the work passed, but then {how}", hint=hint)
+            return _with(
+                said, asked, status="crashed", reason=say("the work passed, but then {how}", how=how), hint=hint
+            )
         return _with(said, asked, reason=None, hint=None)
-    return _with(said, asked, reason=said.reason or f"it says `{said.status}` and gives no reason")
+    return _with(said, asked, reason=said.reason or say("it says `{status}` and gives no reason", status=said.status))
 
 
 def _deadline(asked: Asked, heard: Heard, ended: Ended) -> Outcome:
-    stuck = "" if ended.returncode is not None else "; it hangs inside the kernel and could not be ended"
-    done = "it had its result but did not end" if heard.outcomes else f"it was {_where(heard)}"
-    reason = f"not finished after {asked.timeout:g} s: {done}{stuck}"
-    return _own(asked, ended, "timeout", reason, "allow more with --timeout, if the machine is merely slow or busy")
+    stuck = "" if ended.returncode is not None else say("; it hangs inside the kernel and could not be ended")
+    done = say("it had its result but did not end") if heard.outcomes else say("it was {where}", where=_where(heard))
+    reason = say("not finished after {timeout:g} s: {done}{stuck}", timeout=asked.timeout, done=done, stuck=stuck)
+    return _own(
+        asked, ended, "timeout", reason, say("allow more with --timeout, if the machine is merely slow or busy")
+    )
 
 
 def _silent(asked: Asked, heard: Heard, ended: Ended) -> Outcome:
@@ -128,27 +159,37 @@ def _silent(asked: Asked, heard: Heard, ended: Ended) -> Outcome:
             asked,
             ended,
             "out-of-memory",
-            f"it was killed from outside (SIGKILL) {_where(heard)}, most likely by the kernel because memory ran out; "
-            f"it held {_size(ended.peak_bytes)} when last seen",
-            "`dmesg` or `journalctl -k` names the process if the kernel did it; end other programs or add swap",
+            say(
+                "it was killed from outside (SIGKILL) {where}, most likely by the kernel because memory ran out; it "
+                "held {size} when last seen",
+                where=_where(heard),
+                size=_size(ended.peak_bytes),
+            ),
+            say("`dmesg` or `journalctl -k` names the process if the kernel did it; end other programs or add swap"),
         )
     how, hint = _end(ended, heard)
     if heard.other is not None:
-        how += f"; on stdout it wrote {heard.other[:80]!r}"
-    return _own(asked, ended, "crashed", f"{how}, without a result", hint)
+        how += say("; on stdout it wrote {other!r}", other=heard.other[:80])
+    return _own(asked, ended, "crashed", say("{how}, without a result", how=how), hint)
 
 
 def _end(ended: Ended, heard: Heard) -> tuple[str, str | None]:
     code = ended.returncode or 0
     if code < 0:
-        words, hint = _SIGNALS.get(-code, (f"it was ended by signal {-code}", None))
+        known = _SIGNALS.get(-code)
+        words = say(known[0]) if known else say("it was ended by signal {code}", code=-code)
+        hint = say(known[1]) if known and known[1] else None
         return f"{words} {_where(heard)}", hint
     last = next((line.strip() for line in reversed(ended.tail.splitlines()) if line.strip()), "")
-    return f"it ended with status {code} {_where(heard)}" + (f" ({last[:300]})" if last and code else ""), None
+    return say("it ended with status {code} {where}", code=code, where=_where(heard)) + (
+        f" ({last[:300]})" if last and code else ""
+    ), None
 
 
 def _where(heard: Heard) -> str:
-    return f"in the stage '{heard.stage}'" + (f" ({heard.done} of {heard.total})" if heard.total > 1 else "")
+    return say("in the stage '{stage}'", stage=heard.stage) + (
+        say(" ({done} of {total})", done=heard.done, total=heard.total) if heard.total > 1 else ""
+    )
 
 
 def _doubts(asked: Asked, heard: Heard, said: Outcome) -> list[str]:
@@ -156,34 +197,50 @@ def _doubts(asked: Asked, heard: Heard, said: Outcome) -> list[str]:
     doubts = []
     metrics = said.metrics
     if len(heard.outcomes) > 1:
-        doubts.append(f"it gave {len(heard.outcomes)} results")
+        doubts.append(say("it gave {outcomes_count} results", outcomes_count=len(heard.outcomes)))
     if (said.workload, said.framework) != (asked.workload, asked.framework):
-        doubts.append(f"it is the result of {said.framework} {said.workload}")
+        doubts.append(
+            say("it is the result of {framework} {workload}", framework=said.framework, workload=said.workload)
+        )
     if asked.device not in ("auto", said.device):
-        doubts.append(f"it ran on {said.device} in place of {asked.device}")
+        doubts.append(
+            say("it ran on {device} in place of {asked_device}", device=said.device, asked_device=asked.device)
+        )
     doubts += [
-        f"the check '{each.name}' failed: expected {each.expected}, got {each.actual}"
+        say(
+            "the check '{name}' failed: expected {expected}, got {actual}",
+            name=each.name,
+            expected=each.expected,
+            actual=each.actual,
+        )
         for each in said.checks
         if not each.passed
     ]
     expected = EXPECTED.get((asked.framework, asked.workload))
     names = {each.name for each in said.checks}
     if not names:
-        doubts.append("it checked nothing")
+        doubts.append(say("it checked nothing"))
     if expected is not None:
-        doubts += [f"the check '{name}' is missing" for name in expected.checks if name not in names]
-        if metrics.parameters != expected.parameters:
-            doubts.append(f"it has {metrics.parameters} parameters; published are {expected.parameters}")
+        doubts += [say("the check '{name}' is missing", name=name) for name in expected.checks if name not in names]
+        if expected.parameters is not None and metrics.parameters != expected.parameters:
+            doubts.append(
+                say(
+                    "it has {parameters} parameters; published are {expected_parameters}",
+                    parameters=metrics.parameters,
+                    expected_parameters=expected.parameters,
+                )
+            )
         first, last = metrics.loss_first, metrics.loss_last
-        if not (_above_zero(first) and last is not None and 0 <= last <= expected.loss_ratio * (first or 0)):
-            doubts.append(f"the loss did not fall enough ({first} -> {last})")
+        ratio = expected.loss_ratio
+        if ratio is not None and not (_above_zero(first) and last is not None and 0 <= last <= ratio * (first or 0)):
+            doubts.append(say("the loss did not fall enough ({first} -> {last})", first=first, last=last))
     error, tolerance = metrics.max_abs_error, metrics.tolerance
     if error is None or not (_above_zero(tolerance) and 0 <= error <= (tolerance or 0)):
-        doubts.append(f"the largest error is {error}, allowed is {tolerance}")
+        doubts.append(say("the largest error is {error}, allowed is {tolerance}", error=error, tolerance=tolerance))
     if not _above_zero(metrics.throughput):
-        doubts.append(f"the throughput is {metrics.throughput}")
+        doubts.append(say("the throughput is {throughput}", throughput=metrics.throughput))
     if metrics.peak_memory_bytes is not None and metrics.peak_memory_bytes <= 0:
-        doubts.append(f"the peak memory is {metrics.peak_memory_bytes}")
+        doubts.append(say("the peak memory is {peak_memory_bytes}", peak_memory_bytes=metrics.peak_memory_bytes))
     return doubts
 
 
@@ -193,6 +250,7 @@ def _above_zero(value: float | None) -> bool:
 
 def _own(asked: Asked, ended: Ended, status: str, reason: str, hint: str | None = None) -> Outcome:
     """Make an outcome for a workload that could not speak for itself."""
+    killed = Shortage(killed=True) if status == "out-of-memory" and ended.cause == "itself" else None
     return msgspec.convert(
         {
             "workload": asked.workload,
@@ -201,6 +259,7 @@ def _own(asked: Asked, ended: Ended, status: str, reason: str, hint: str | None 
             "status": status,
             "reason": reason,
             "hint": hint,
+            "shortage": killed,
             "metrics": Metrics(peak_memory_bytes=ended.peak_bytes or None, seconds=round(ended.seconds, 3)),
         },
         type=Outcome,
@@ -213,4 +272,8 @@ def _with(said: Outcome, asked: Asked, **changes: str | None) -> Outcome:
 
 
 def _size(count: int) -> str:
-    return f"{count / (1 << 30):.2f} GiB" if count >= 1 << 30 else f"{count / (1 << 20):.0f} MiB"
+    return (
+        say("{count:.2f} GiB", count=count / (1 << 30))
+        if count >= 1 << 30
+        else say("{count:.0f} MiB", count=count / (1 << 20))
+    )

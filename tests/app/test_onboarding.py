@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import os
 import signal
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from loopback_index import serving
 
 CLOSED = "http://127.0.0.1:9"  # nothing listens on the discard port
 
@@ -85,6 +87,35 @@ def test_an_index_out_of_reach(offline: dict[str, str], tmp_path: Path) -> None:
     for name in ("environment.yml", "requirements.txt", "Dockerfile", "README.md", "verify/cnn.py", "logs/onboard.log"):
         assert (folder / name).is_file(), name
     assert "torch==2.13.0+cpu" in (folder / "requirements.txt").read_text()
+    page = html.unescape((folder / "report.html").read_text(encoding="ascii"))
+    for part in ("machine", "findings", "stack", "proof", "files", "snapshot"):
+        assert f'<section id="{part}"' in page, part
+    assert (folder / "requirements.txt").read_text() in page
+    assert "verify/cnn.py</code></summary>" not in page
+
+
+def test_a_mirror_is_asked_and_stands_in_every_file(offline: dict[str, str], tmp_path: Path) -> None:
+    files = tmp_path / "index"
+    files.mkdir()
+    wheel(files, "torch", "2.12.1+cpu")
+    wheel(files, "numpy", "2.2.6")
+    folder = tmp_path / "new"
+    environ = {name: value for name, value in offline.items() if name not in ("PIP_FIND_LINKS", "PIP_INDEX_URL")}
+    with serving(files) as index:
+        reaching = {**environ, "NO_PROXY": "127.0.0.1", "PIP_RETRIES": "0"}
+        done = onboard(reaching, folder, "--cuda", "cpu", "--mirror", index.url)
+        assert done.returncode == 5, done.stderr  # an empty wheel proves nothing
+        assert any("numpy" in path for path in index.asked)
+    written = report(folder)
+    assert written["stack"]["packages"]["torch"] == "2.12.1+cpu"
+    assert any(reason["choice"].startswith("mirror 127.0.0.1") for reason in written["reasons"])
+    for name in ("requirements.txt", "README.md", "state.json"):
+        assert index.url in (folder / name).read_text(), name
+    # Another mirror is another wish: it does not go on with what the first one gave.
+    again = onboard(environ, folder, "--cuda", "cpu", "--mirror", f"{CLOSED}/simple")
+    assert again.returncode == 5 and "going on" not in again.stderr
+    refused = onboard(environ, tmp_path / "other", "--mirror", "tunna")
+    assert refused.returncode == 2 and "did you mean tuna" in refused.stderr and not (tmp_path / "other").exists()
 
 
 def test_a_constraint_of_the_person_holds(offline: dict[str, str], tmp_path: Path) -> None:

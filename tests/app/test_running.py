@@ -2,9 +2,12 @@ from __future__ import annotations
 
 import os
 
+import pytest
+
 from envdoctor.app.running import Sights
 from envdoctor.host import NvmlGpu
 from envdoctor.host.local import LocalHost
+from envdoctor.host.recorded import RecordedHost, Recording
 
 GIB = 1 << 30
 
@@ -41,3 +44,55 @@ def test_a_program_that_is_gone_has_no_counters() -> None:
     sights = Sights(LocalHost(), ())
     sights.look(2**22 + 1, frozenset())
     assert (sights.oom_kills, sights.held, sights.limit) == (None, None, None)
+
+
+MOUNTS = {
+    "version 2": "30 1 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n",
+    "a container's version 2": "30 1 0:26 /kube/pod1 /sys/fs/cgroup ro - cgroup2 cgroup2 rw\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("mounts", "group", "folder"),
+    [
+        ("version 2", "/user.slice/job.scope", "/sys/fs/cgroup/user.slice/job.scope"),
+        ("a container's version 2", "/kube/pod1", "/sys/fs/cgroup"),
+    ],
+)
+def test_a_group_of_version_2_is_counted_and_read_after_the_program_is_gone(
+    mounts: str, group: str, folder: str
+) -> None:
+    """Recorded: where this was written, version 2 is mounted without its memory controller."""
+    files = {
+        "/proc/self/mountinfo": MOUNTS[mounts],
+        "/proc/71/cgroup": f"0::{group}\n",
+        f"{folder}/memory.current": f"{GIB}\n",
+        f"{folder}/memory.max": f"{2 * GIB}\n",
+        f"{folder}/memory.events": "low 0\nhigh 0\nmax 9\noom 1\noom_kill 3\noom_group_kill 0\n",
+    }
+    sights = Sights(RecordedHost(Recording(files=files)), ())
+    sights.look(71, frozenset((71,)))
+    assert (sights.held, sights.limit, sights.oom_kills) == (GIB, 2 * GIB, 0)
+    assert sights.risen() == []
+    files[f"{folder}/memory.current"] = f"{2 * GIB - 4096}\n"
+    sights.look(71, frozenset((71,)))
+    del files["/proc/71/cgroup"]
+    files[f"{folder}/memory.events"] = "low 0\nhigh 0\nmax 40\noom 2\noom_kill 4\noom_group_kill 1\n"
+    sights.look(71, frozenset((71,)))
+    assert (sights.held, sights.limit, sights.oom_kills) == (2 * GIB - 4096, 2 * GIB, 1)
+    (told,) = sights.risen()
+    assert told.source == f"{folder}/memory.events"
+    assert told.text == "oom_kill rose from 3 to 4: the kernel ended a process here"
+
+
+def test_a_group_of_version_2_without_a_limit_has_none() -> None:
+    files = {
+        "/proc/self/mountinfo": MOUNTS["version 2"],
+        "/proc/71/cgroup": "0::/job\n",
+        "/sys/fs/cgroup/job/memory.current": f"{GIB}\n",
+        "/sys/fs/cgroup/job/memory.max": "max\n",
+        "/sys/fs/cgroup/job/memory.events": "oom_kill 0\n",
+    }
+    sights = Sights(RecordedHost(Recording(files=files)), ())
+    sights.look(71, frozenset((71,)))
+    assert (sights.held, sights.limit, sights.oom_kills) == (None, None, 0)

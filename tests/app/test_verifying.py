@@ -19,6 +19,14 @@ def test_a_limit_below_that_counts() -> None:
     assert verifying.memory_cap(RecordedHost(Recording(files=files))) == int(0.9 * (2 << 30))
 
 
+def test_what_others_hold_in_the_same_group_is_not_free() -> None:
+    files = {"/proc/meminfo": MEMINFO, "/proc/self/cgroup": "0::/", "/sys/fs/cgroup/memory.max": str(2 << 30)}
+    files["/sys/fs/cgroup/memory.current"] = str(1536 << 20)
+    assert verifying.free_memory(RecordedHost(Recording(files=files))) == 512 << 20
+    files["/sys/fs/cgroup/memory.current"] = "lots"
+    assert verifying.free_memory(RecordedHost(Recording(files=files))) == 2 << 30
+
+
 def test_a_machine_that_does_not_say_sets_no_cap() -> None:
     assert verifying.memory_cap(RecordedHost(Recording())) is None
     assert verifying.memory_cap(RecordedHost(Recording(errors={"/proc/meminfo": "denied"}))) is None

@@ -87,7 +87,7 @@ def test_rules_can_be_chosen(capsys: Capture) -> None:
 def test_the_text_shows_the_line_and_what_it_becomes(capsys: Capture) -> None:
     assert run(["diagnose", "--from", OLD_DRIVER, "--isolated", "--requirements", "requirements.txt"]) == 1
     shown = capsys.readouterr().out
-    assert "found: “torch==2.9.1+cu118” (line 1 of requirements.txt)" in shown
+    assert "found:     “torch==2.9.1+cu118” (line 1 of requirements.txt)" in shown
     assert "Line 1 of requirements.txt becomes: torch==2.7.1+cu118" in shown
 
 

@@ -372,6 +372,27 @@ def test_a_model_of_ones_own_is_followed(capsys: pytest.CaptureFixture[str], tor
     assert found["parts"]["optimizer"] > 0
     assert any("over shapes on the CPU" in each for each in found["assumptions"])
     assert f"following {net}:make with batch 64" in err
+    assert found["speeds"] == []  # no card was named
+
+
+@pytest.mark.torch
+def test_the_speed_of_a_model_of_ones_own_is_a_doubtful_range(
+    capsys: pytest.CaptureFixture[str], torch_python: str, net: str
+) -> None:
+    training = ("--mode", "training", "--batch", "256", "--gpu", "T4", "--memory", "1TiB", "--format", "json")
+    inputs = ("--input", "1,3,32,32", "--python", torch_python)
+    status, out, err = estimate(capsys, f"{net}:make", *inputs, *training)
+    assert status == errors.FINE, err
+    found = json.loads(out)
+    (speed,) = found["speeds"]
+    assert (speed["unit"], speed["stage"]) == ("images/s", "training")
+    assert "its operations were seen over shapes on a CPU" in speed["basis"]
+    assert speed["step_seconds"]["high"] > 4 * speed["step_seconds"]["low"] > 0
+    assert speed["throughput"]["low"] == pytest.approx(256 / speed["step_seconds"]["high"])
+    # Not faster than the card's 320 GB/s, twice over, could move what was seen to be moved.
+    assert speed["step_seconds"]["low"] > found["bytes_moved"] / 320e9 / 2
+    (outlook,) = found["outlooks"]
+    assert outlook["words"].startswith("training is fine")
 
 
 @pytest.mark.torch

@@ -185,6 +185,7 @@ def test_a_compiled_program_that_dies_is_explained(
     assert name is None or f"The library {name} is missing" in done.stderr
 
 
+@pytest.mark.privileged
 @pytest.mark.skipif(not ROOT or not shutil.which("unshare"), reason="mounting a small /dev/shm needs root")
 def test_a_real_bus_error_of_shared_memory_is_explained(tmp_path: Path) -> None:
     """A namespace of its own, so that nobody else's /dev/shm becomes small."""
@@ -228,6 +229,7 @@ def small_group() -> Iterator[Path]:
                 time.sleep(0.05)  # the last process is still on its way out
 
 
+@pytest.mark.privileged
 @pytest.mark.skipif(not ROOT, reason="making a cgroup needs root")
 @pytest.mark.parametrize("joins", ["watcher too", "program alone"])
 def test_a_real_kill_by_the_kernel_is_explained(joins: str, small_group: Path, tmp_path: Path) -> None:
@@ -243,11 +245,13 @@ def test_a_real_kill_by_the_kernel_is_explained(joins: str, small_group: Path, t
 
 
 def test_a_kill_that_the_kernel_did_not_count_is_no_lack_of_memory(tmp_path: Path) -> None:
-    done, report = run(*python("import os; os.kill(os.getpid(), 9)"), cwd=tmp_path)
-    ran = report["run"]
-    assert isinstance(ran, dict)
-    if ran["oom_kills"] or ran["machine_oom_kills"]:
-        pytest.skip("the kernel ended something else in this very moment")
+    for _ in range(5):  # the kernel may end something else in this very moment, which the machine's count tells too
+        (tmp_path / "run.json").unlink(missing_ok=True)
+        done, report = run(*python("import os; os.kill(os.getpid(), 9)"), cwd=tmp_path)
+        ran = report["run"]
+        assert isinstance(ran, dict)
+        if not ran["oom_kills"] and not ran["machine_oom_kills"]:
+            break
     assert (done.returncode, codes(report)) == (137, [])
     assert "Somebody or something else killed it" in done.stderr
 

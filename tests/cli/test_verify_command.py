@@ -61,6 +61,8 @@ def test_the_active_environment_is_the_default(
         (("--memory-cap", "much"), "not a size"),
         (("--memory-cap", "0"), "above zero"),
         (("--device", "tpu"), "tpu"),
+        (("--pretrained", "--framework", "jax"), "trained networks are run in torch"),
+        (("--workload", "pretrained-cnn", "--image", "x"), "proved without network"),
     ],
 )
 def test_words_that_do_not_fit_are_a_usage_problem(

@@ -141,6 +141,8 @@ def test_conda_ranges_do_not_overlap_and_are_releases() -> None:
     for row in ordered:
         assert compare(row.first, row.pytorch) <= 0
         assert FACTS.torch(row.first) and FACTS.torch(row.pytorch), row
+        for left_out in row.skipped:
+            assert FACTS.torch(left_out) and compare(row.first, left_out) < 0 < compare(row.pytorch, left_out), row
     for earlier, later in pairwise(ordered):
         assert compare(earlier.pytorch, later.first) < 0
 

@@ -7,7 +7,7 @@ import pytest
 from envdoctor.host import Completed
 from envdoctor.host.recorded import RecordedHost, Recording
 from envdoctor.model.snapshot import Gpu
-from envdoctor.probes import accelerators
+from envdoctor.probes import Place, accelerators
 
 
 def card(bus_id: str, kind: str, vendor: str, device: str, driver: str | None = None) -> Recording:
@@ -29,12 +29,12 @@ def node(number: int, **properties: int) -> Recording:
     return Recording(files={f"/sys/class/kfd/kfd/topology/nodes/{number}/properties": lines})
 
 
-def gpus(*parts: Recording, files: dict[str, str] | None = None) -> tuple[Gpu, ...]:
+def gpus(*parts: Recording, files: dict[str, str] | None = None, place: Place | None = None) -> tuple[Gpu, ...]:
     machine = Recording(
         files={**{path: text for part in parts for path, text in part.files.items()}, **(files or {})},
         links={path: target for part in parts for path, target in part.links.items()},
     )
-    return accelerators.PROBE.read(RecordedHost(machine), None).gpus
+    return accelerators.PROBE.read(RecordedHost(machine), place).gpus
 
 
 PROCESSOR = node(0, cpu_cores_count=16, simd_count=0, gfx_target_version=0, location_id=0)
@@ -94,6 +94,23 @@ def test_intel_graphics_of_the_processor_and_a_card() -> None:
         ("intel", "8086:a780", "i915", True),
         ("intel", "8086:56a0", "xe", False),
     ]
+
+
+def test_libraries_that_intels_card_needs() -> None:
+    arc = card("0000:03:00.0", "030000", "8086", "56a0", "xe")
+    driver, by_conda = "/usr/lib/x86_64-linux-gnu/libze_intel_gpu.so.1", "/env/lib/libze_loader.so.1"
+    place = Place(
+        executable="/env/bin/python",
+        prefix="/env",
+        base_prefix="/env",
+        version="3.12",
+        manager="conda",
+        selected_by="PATH",
+    )
+    both = ("libze_loader.so.1", "libze_intel_gpu.so.1")
+    assert [each.missing_runtime for each in gpus(arc)] == [both]
+    assert [each.missing_runtime for each in gpus(arc, files={driver: "", by_conda: ""})] == [both[:1]]
+    assert [each.missing_runtime for each in gpus(arc, files={driver: "", by_conda: ""}, place=place)] == [()]
 
 
 def test_nvidia_and_virtual_displays_are_not_this_probes() -> None:

@@ -6,7 +6,16 @@ import pytest
 from linux_machines import CGROUP2, DOCKER_CGROUP1, UBUNTU_METAL, host
 
 from envdoctor.host.recorded import RecordedHost, Recording
-from envdoctor.probes.cgroup import Granted, climb, cpu_quota, memory_limit, parse_bytes, parse_groups, parse_share
+from envdoctor.probes.cgroup import (
+    Granted,
+    climb,
+    cpu_quota,
+    memory_left,
+    memory_limit,
+    parse_bytes,
+    parse_groups,
+    parse_share,
+)
 from envdoctor.probes.mounts import Mount, holding, parse
 
 TOP = "/sys/fs/cgroup"
@@ -134,3 +143,45 @@ def test_mounts_with_blanks_and_the_one_that_covers() -> None:
     assert holding("/data/x", mounts) == mounts[2]
     assert holding("/database", mounts) == mounts[0]
     assert holding("/x", ()) is None
+
+
+def test_what_others_of_the_group_hold_is_not_left() -> None:
+    machine = version2(
+        "/pod/own",
+        **{
+            "/pod/own/memory.max": "8589934592\n",
+            "/pod/own/memory.current": "1073741824\n",
+            "/pod/memory.max": "6442450944\n",
+            "/pod/memory.current": "5368709120\n",
+            "/pod/memory.stat": "inactive_file 2147483648\nactive_file 536870912\nslab_reclaimable 0\n",
+        },
+    )
+    assert memory_limit(machine) == Granted(6 << 30, f"{TOP}/pod/memory.max")
+    # Of the pod's 5 GiB, 2.5 GiB are files that the kernel drops when memory is asked for.
+    assert memory_left(machine) == Granted((6 << 30) - (5 << 29), f"{TOP}/pod/memory.max")
+
+
+def test_nothing_is_left_above_a_limit_and_all_of_it_where_no_use_is_told() -> None:
+    over = version2("/", **{"/memory.high": "1073741824\n", "/memory.current": "2147483648\n"})
+    assert memory_left(over) == Granted(0, f"{TOP}/memory.high")
+    assert memory_left(version2("/", **{"/memory.max": "1073741824\n"})) == Granted(1 << 30, f"{TOP}/memory.max")
+    assert memory_left(version2("/")) is None
+
+
+def test_version_1_tells_use_and_files_in_its_own_words() -> None:
+    memory = f"{TOP}/memory"
+    files = {
+        "/proc/self/cgroup": "4:memory:/job\n",
+        "/proc/self/mountinfo": f"31 23 0:29 / {memory} rw - cgroup cgroup rw,memory\n",
+        f"{memory}/job/memory.limit_in_bytes": "4294967296\n",
+        f"{memory}/job/memory.usage_in_bytes": "3221225472\n",
+        f"{memory}/job/memory.stat": "cache 9\ntotal_inactive_file 1073741824\ntotal_active_file 0\n",
+        f"{memory}/memory.limit_in_bytes": "9223372036854771712\n",
+    }
+    left = memory_left(RecordedHost(Recording(files=files)))
+    assert left == Granted(2 << 30, f"{memory}/job/memory.limit_in_bytes")
+
+
+def test_a_use_that_is_no_number_is_refused() -> None:
+    with pytest.raises(ValueError, match="lots"):
+        memory_left(version2("/", **{"/memory.max": "1073741824\n", "/memory.current": "lots\n"}))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from linux_machines import MEMINFO
 from msgspec.structs import replace
 
@@ -59,6 +60,25 @@ def test_docker_with_toolkit_and_description() -> None:
     assert docker
     assert (docker.engine, docker.toolkit, docker.runtimes, docker.cdi_feature) == (True, True, ("nvidia",), True)
     assert [(each.path, each.driver) for each in docker.cdi] == [("/etc/cdi/nvidia.yaml", "550.54.15")]
+
+
+@pytest.mark.parametrize(
+    ("times", "expected"),
+    [((200.5, 100.0), True), ((100.0, 200.5), False), ((200.5, None), None), ((None, 100.0), None)],
+)
+def test_a_daemon_file_younger_than_the_daemon(times: tuple[float | None, float | None], expected: bool | None) -> None:
+    machine = host(
+        environ={"PATH": "/usr/bin"},
+        executables=("/usr/bin/docker",),
+        files={engines.DAEMON: "{}", "/run/docker.pid": "77"},
+        nodes={
+            engines.DAEMON: Node(mode=0o644, gid=0, changed=times[0]),
+            "/run/docker.pid": Node(mode=0o644, gid=0, changed=times[1]),
+        },
+    )
+    docker = engines.PROBE.read(machine, None).docker
+    assert docker
+    assert docker.restart_due is expected
 
 
 def test_a_daemon_file_that_is_no_json() -> None:

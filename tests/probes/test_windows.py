@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from envdoctor.errors import UsageProblem
-from envdoctor.host import Completed
+from envdoctor.host import Completed, NvmlAnswer, NvmlGpu
 from envdoctor.host.recorded import RecordedHost, Recording
+from envdoctor.model.snapshot import GpuProcess
 from envdoctor.probes import nvidia, place
 
 SMI = "C:/Windows/System32/nvidia-smi.exe"
@@ -51,6 +53,59 @@ def test_no_python_is_said_plainly() -> None:
 def test_without_nvidia_smi_there_is_no_driver() -> None:
     seen = nvidia.PROBE.read(host(folders=("C:/Windows/System32",)), None)
     assert (seen.driver, seen.gpus, seen.gaps) == (None, (), ())
+
+
+CARD = NvmlGpu(
+    index=0,
+    name="NVIDIA GeForce RTX 3060",
+    uuid="GPU-1",
+    bus_id="0000:01:00.0",
+    pci_id="10de:2504",
+    capability="8.6",
+    memory_bytes=12 << 30,
+    used_bytes=1 << 30,
+    free_bytes=11 << 30,
+    mig_enabled=None,
+    processes=((4711, None),),  # WDDM tells of no program how much it holds
+)
+ANSWER = NvmlAnswer(status=0, library="C:/Windows/System32/nvml.dll", driver="560.94", cuda="12.6", gpus=(CARD,))
+TABLE = """+-----------------------------------------------------------------------------------------+
+| NVIDIA-SMI 560.94                 Driver Version: 560.94         CUDA Version: 12.6     |
++-----------------------------------------------------------------------------------------+
+"""
+
+
+def test_nvml_tells_more_than_nvidia_smi() -> None:
+    files = {"C:/Windows/System32/nvcuda.dll": "", SMI: ""}
+    seen = nvidia.PROBE.read(host(files=files, nvml=ANSWER), None)
+    assert seen.driver is not None
+    assert (seen.driver.version, seen.driver.cuda, seen.driver.nvml) == ("560.94", "12.6", 0)
+    assert (seen.driver.nvml_path, seen.driver.libcuda_path) == (
+        "C:/Windows/System32/nvml.dll",
+        "C:/Windows/System32/nvcuda.dll",
+    )
+    (card,) = seen.gpus
+    assert (card.pci_id, card.capability, card.free_bytes, card.integrated) == ("10de:2504", "8.6", 11 << 30, False)
+    assert card.processes == (GpuProcess(pid=4711),)
+    assert {gap.fact for gap in seen.gaps} == {"driver.device_nodes", "driver.uvm", "driver.copies"}
+    assert seen.origins["gpus"] == "NVML"
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {},
+        {"nvml_error": "timeout"},
+        {"nvml_error": "the process that asks libnvidia-ml ended with status 1"},
+        {"nvml": replace(ANSWER, status=9)},
+        {"nvml": replace(ANSWER, incomplete="it stopped early")},
+    ],
+)
+def test_where_nvml_has_no_answer_nvidia_smi_is_asked(facts: dict[str, Any]) -> None:
+    table = {SMI: Completed(returncode=0, stdout=TABLE, stderr="")}
+    seen = nvidia.PROBE.read(host(files={SMI: ""}, commands=table, **facts), None)
+    assert seen.driver is not None
+    assert (seen.driver.version, seen.origins["driver"]) == ("560.94", SMI)
 
 
 @pytest.mark.parametrize(

@@ -177,6 +177,7 @@ def test_a_mirror_stands_in_everywhere() -> None:
         "--extra-index-url https://mirror.example/torch/cu118",
     ]
     assert yaml.safe_load(written["environment.yml"])["channels"] == ["https://mirror.example/conda", "nodefaults"]
+    assert yaml.safe_load(written["environment.yml"])["variables"] == {"HF_ENDPOINT": "https://hub.example"}
     readme = written["README.md"]
     typed = "--index-url https://mirror.example/simple --extra-index-url https://mirror.example/torch/cu118"
     assert len([line for line in readme.splitlines() if line.startswith("pip install") and line.endswith(typed)]) == 2
@@ -214,17 +215,41 @@ def test_apts_sources_of_ubuntu_go_to_the_mirror_and_nvidias_stay(tmp_path: Path
     line = next(rest for word, rest in steps if word == "RUN" and "sed" in rest)
     (tmp_path / "sources.list").write_text(
         "deb http://archive.example/ubuntu/ jammy main\ndeb http://ports.example/ubuntu-ports jammy main\n"
-        "deb http://deb.example/debian-security bookworm-security main\n"
     )
     (tmp_path / "ubuntu.sources").write_text("URIs: http://archive.example/ubuntu/\nSuites: noble\n")
     (tmp_path / "cuda.list").write_text("deb https://nvidia.example/compute/cuda/repos/ubuntu2204/x86_64 /\n")
     subprocess.run(("sh", "-c", line.replace("/etc/apt", shlex.quote(str(tmp_path)))), check=True)
     assert (tmp_path / "sources.list").read_text() == (
         "deb http://m.example/ubuntu/ jammy main\ndeb http://m.example/ubuntu-ports/ jammy main\n"
-        "deb http://m.example/debian-security/ bookworm-security main\n"
     )
     assert (tmp_path / "ubuntu.sources").read_text() == "URIs: http://m.example/ubuntu/\nSuites: noble\n"
     assert "repos/ubuntu2204/x86_64 /" in (tmp_path / "cuda.list").read_text()
+
+
+def test_apts_sources_of_debian_go_to_the_mirror_in_the_image_that_is_kept(tmp_path: Path) -> None:
+    mirror = Mirror(name="m", ubuntu="https://m.example/ubuntu", debian="https://m.example/debian")
+    steps = instructions(files(mirrored(CPU, mirror, FACTS))["Dockerfile"])
+    (index,) = (i for i, (word, rest) in enumerate(steps) if word == "RUN" and "sed" in rest)
+    assert index > [i for i, (word, _) in enumerate(steps) if word == "FROM"][-1]
+    (tmp_path / "debian.sources").write_text(
+        "URIs: http://deb.example/debian\nSuites: bookworm\nURIs: http://deb.example/debian-security\n"
+    )
+    subprocess.run(("sh", "-c", steps[index][1].replace("/etc/apt", shlex.quote(str(tmp_path)))), check=True)
+    assert (tmp_path / "debian.sources").read_text() == (
+        "URIs: http://m.example/debian/\nSuites: bookworm\nURIs: http://m.example/debian-security/\n"
+    )
+    without = mirrored(CPU, Mirror(name="m", ubuntu="https://m.example/ubuntu"), FACTS)
+    assert "sed -i" not in files(without)["Dockerfile"]
+
+
+def test_a_base_whose_digest_is_known_is_named_with_it() -> None:
+    digest = "sha256:" + "0f" * 32
+    written = files(changed(CU118, base_digest=digest))
+    base = f"{CU118.stack.base_image}@{digest}"
+    assert instructions(written["Dockerfile"])[0] == ("ARG", f"BASE={base}")
+    assert "names it with its digest" in written["README.md"] and "RepoDigests" not in written["README.md"]
+    with pytest.raises(ValueError, match="not the name of an image"):
+        files(changed(CU118, base_digest="sha256:0\nRUN evil"))
 
 
 def test_the_dockerfile_installs_python_only_where_the_base_has_none() -> None:
@@ -336,7 +361,7 @@ def test_what_a_person_wrote_stays_text(text: str) -> None:
     before, after = yaml.safe_load(plain["environment.yml"]), yaml.safe_load(written["environment.yml"])
     assert re.fullmatch(r"torch-[a-z0-9.-]*[a-z0-9]", after.pop("name"))
     before.pop("name")
-    assert after == before
+    assert after == before and "variables" not in after
 
     assert requirement_lines(written["requirements.txt"]) == requirement_lines(plain["requirements.txt"])
 

@@ -10,6 +10,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from envdoctor.formats import markdown
 from envdoctor.render import artifacts, quoting
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=40)
@@ -55,7 +56,7 @@ def test_a_label_is_one_line_that_fills_nothing_in(text: str) -> None:
 
 @given(TEXT)
 def test_markdown_opens_no_tag_no_link_and_no_cell(text: str) -> None:
-    shown = quoting.markdown(text)
+    shown = markdown.escaped(text)
     assert "<" not in shown
     assert not set(shown) & set(LINE_BREAKS)
     unescaped = shown.replace("\\\\", "")

@@ -37,6 +37,7 @@ CHANGES = (
     Change(what="smaller images", workload=WORKLOAD, device_bytes=2 * GIB, saved_bytes=3 * GIB),
     Change(what="a little less", workload=WORKLOAD, device_bytes=9 * GIB, saved_bytes=GIB),
 )
+BOUNDS = (Change(what="half", workload=WORKLOAD, device_bytes=9 * GIB, saved_bytes=GIB, at_least=True),)
 
 
 def test_parts_are_bars_by_their_share() -> None:
@@ -58,6 +59,7 @@ def test_parts_are_bars_by_their_share() -> None:
         ({"verdict": "unknown", "free_bytes": None, "max_batch": None}, "name a card with --gpu"),
         ({"changes": CHANGES}, "cheaper         smaller images: 2 GiB, 3 GiB less"),
         ({"changes": CHANGES, "verdict": "tight"}, "makes it fit    smaller images: 2 GiB, 3 GiB less"),
+        ({"changes": BOUNDS, "verdict": "tight"}, "helps           half: at least 9 GiB, at the most 1 GiB less"),
         ({"changes": CHANGES}, "helps           a little less: 9 GiB, 1 GiB less"),
     ],
 )

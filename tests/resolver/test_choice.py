@@ -11,6 +11,7 @@ from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.stack import Conflict, Plan, Request, Stack, Target, TargetGpu
 from envdoctor.resolver.candidates import judge
 from envdoctor.resolver.choice import resolve
+from envdoctor.resolver.conda import _builds_for
 
 FACTS = Knowledge()
 INDEX = "https://download.pytorch.org/whl"
@@ -258,6 +259,26 @@ def test_conda_has_none(request_: Request, target: Target, word: str) -> None:
     found = stack(request_, target)
     assert found.conda_packages == {}
     assert found.conda_note and word in found.conda_note
+
+
+def test_conda_has_what_its_locks_have_and_nothing_that_was_never_built() -> None:
+    # A public lock has pytorch 2.7.1 as cuda126_mkl_py312_h30b5a27_300; the builds after it have CUDA 12.9.
+    target = Target(driver="560.35.05", gpus=(RTX_3060,))
+    found = stack(Request(cuda="12.6", framework_version="2.7.1"), target)
+    assert found.conda_packages["pytorch"] == "2.7.1=cuda126*"
+    # A release that pip has and conda-forge left out: another one of the same kind, and a word about it.
+    found = stack(Request(cuda="12.9"), Target(driver="575.57.08", gpus=(RTX_3060,)))
+    assert found.conda_packages["pytorch"].endswith("=cuda129*")
+    for left_out in ("2.9.0", "2.5.0", "2.1.1"):
+        found = stack(Request(cuda="cpu", framework_version=left_out), Target())
+        assert found.conda_packages == {} and f"no pytorch {left_out}" in (found.conda_note or "")
+
+
+def test_conda_windows_takes_the_list_of_its_own_cuda() -> None:
+    (row,) = (each for each in FACTS.conda_builds if each.pytorch == "2.7.1")
+    old, new = _builds_for(row, Target(os="windows"))
+    assert (old.cuda, new.cuda) == ("12.6", "12.8")
+    assert "12.0" not in (old.sm or ()) and "12.0" in (new.sm or ())
 
 
 def test_conda_windows_has_its_own_cuda() -> None:

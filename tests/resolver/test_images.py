@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 from msgspec.structs import replace
 
 from envdoctor.knowledge.builds import Build, build_of
 from envdoctor.knowledge.load import Knowledge
-from envdoctor.resolver.images import cuda_pythons, image_for
+from envdoctor.resolver.images import cuda_pythons, digest_of, image_for
+
+FACTS = Knowledge()
 
 
 def build(facts: Knowledge, version: str, tag: str) -> Build:
@@ -23,6 +27,16 @@ def with_ubuntu(version: str, *, python: str | None = None, glibc: str | None = 
         for row in facts.ubuntu_releases
     )
     return facts
+
+
+def test_only_a_tag_that_stays_has_a_digest() -> None:
+    digest, (why,) = digest_of("nvidia/cuda:12.8.1-base-ubuntu24.04", FACTS)
+    assert digest == "sha256:133c78a0575303be34164d0b90137a042172bdf60696af01a3c424ab402d86e2"
+    assert why.source == "https://hub.docker.com/r/nvidia/cuda/tags" and "registry itself was not asked" in why.because
+    assert digest_of("python:3.12-slim-bookworm", FACTS) == (None, ())
+    known = {row.tag for row in FACTS.cuda_images}
+    for row in FACTS.image_digests:
+        assert row.tag in known and re.fullmatch("sha256:[0-9a-f]{64}", row.digest), row
 
 
 def test_the_image_that_brings_the_python_comes_first() -> None:

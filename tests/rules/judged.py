@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.finding import Diagnosis, Finding
 from envdoctor.model.snapshot import Snapshot
@@ -14,7 +16,7 @@ def raised(code: str, machine: Snapshot) -> tuple[Finding, ...]:
     """Give what one rule says of a machine, before a nearer cause could hide it. Its needs must be known."""
     each = next(each for each in registry.rules() if each.id == code)
     assert not [need for need in each.needs if machine.gap(need)], "a fact the rule needs is unknown here"
-    return tuple(
+    findings = tuple(
         Finding(
             id=each.id,
             rule=one.slug or each.slug,
@@ -28,6 +30,19 @@ def raised(code: str, machine: Snapshot) -> tuple[Finding, ...]:
         )
         for one in each.judge(machine, FACTS)
     )
+    assert overstated(findings) == []
+    return findings
+
+
+def overstated(findings: Iterable[Finding]) -> list[str]:
+    """Give the errors that are no more than likely and that no line of an error proves: there must be none."""
+    return [
+        f"{each.id}: {each.title}"
+        for each in findings
+        if each.severity == "error"
+        and each.certainty != "certain"
+        and not any(evidence.fact.startswith("problems[") for evidence in each.evidence)
+    ]
 
 
 def only(code: str, machine: Snapshot) -> Finding:
@@ -40,7 +55,9 @@ def only(code: str, machine: Snapshot) -> Finding:
 
 def diagnose(machine: Snapshot) -> Diagnosis:
     """Judge by every rule."""
-    return registry.evaluate(machine, FACTS)
+    judged = registry.evaluate(machine, FACTS)
+    assert overstated(judged.findings) == []
+    return judged
 
 
 def shown(machine: Snapshot) -> list[str]:

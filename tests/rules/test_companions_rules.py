@@ -4,7 +4,7 @@ import pytest
 from judged import commands, diagnose, only, raised, shown, values
 from machines import changed, cpu_only, env, package, system, torch, unknown, windows, workstation
 
-from envdoctor.model.snapshot import Framework, Package, Snapshot
+from envdoctor.model.snapshot import Framework, Library, Package, Snapshot, Toolkit, Variable
 
 
 def beside(built: Framework, *packages: Package, machine: Snapshot | None = None) -> Snapshot:
@@ -127,7 +127,8 @@ def test_torchaudio_is_fetched_without_the_index_that_never_had_it() -> None:
 
 def test_builds_of_two_indexes() -> None:
     finding = only("TORCH010", beside(torch("2.6.0+cu124", "12.4"), vision("0.21.0+cu118", "torch==2.6.0")))
-    assert (finding.rule, finding.severity, finding.certainty) == ("companion-built-for-other-torch", "error", "likely")
+    expected = ("companion-built-for-other-torch", "error", "certain")
+    assert (finding.rule, finding.severity, finding.certainty) == expected
     assert finding.title == "torchvision 0.21.0+cu118 is a cu118 build, and PyTorch 2.6.0+cu124 is a cu124 build"
     assert commands(finding)[-1].endswith("torchvision==0.21.0 --index-url https://download.pytorch.org/whl/cu124")
 
@@ -136,6 +137,26 @@ def test_the_build_of_a_torch_without_tag_is_read_from_its_files() -> None:
     finding = only("TORCH010", beside(torch("2.6.0", "12.4"), vision("0.21.0+cu118")))
     assert values(finding)["pythons[0].frameworks.torch.cuda"] == "12.4"
     assert raised("TORCH010", beside(torch("2.6.0", "12.4"), vision("0.21.0+cu124"))) == ()
+
+
+@pytest.mark.parametrize(
+    ("built", "companion", "expected"),
+    [
+        # torchvision compares the major version of CUDA, torchaudio the whole.
+        (torch("2.8.0+cu128", "12.8"), vision("0.23.0+cu126"), ("warning", "likely")),
+        (torch("2.8.0+cu128", "12.8"), audio("2.8.0+cu126"), ("error", "certain")),
+        (torch("2.8.0+cpu", None), vision("0.23.0+cu126"), ("error", "certain")),
+        (torch("2.8.0+cu128", "12.8"), vision("0.23.0+xpu"), ("error", "certain")),
+        (torch("2.8.0+cpu", None, gpu_build=True, hip="6.4"), vision("0.23.0+rocm6.3"), ("error", "certain")),
+        # It belongs to no single torch any more.
+        (torch("2.14.1+cu132", "13.2"), vision("0.29.1+cu126"), ("warning", "likely")),
+    ],
+)
+def test_an_import_that_is_sure_to_stop_is_an_error(
+    built: Framework, companion: Package, expected: tuple[str, str]
+) -> None:
+    finding = only("TORCH010", beside(built, companion))
+    assert (finding.severity, finding.certainty) == expected
 
 
 def test_a_cpu_helper_beside_a_gpu_torch_is_a_warning() -> None:
@@ -185,18 +206,41 @@ def test_a_newer_cudnn_inside_its_major_is_a_warning() -> None:
 @pytest.mark.parametrize("version", ["9.5.1.17", "8.9.2.26"])
 def test_an_older_cudnn_is_an_error(version: str) -> None:
     machine = pinned(package("nvidia-cudnn-cu12", version), package("nvidia-nccl-cu12", "2.27.3"))
-    assert only("TORCH011", machine).severity == "error"
+    finding = only("TORCH011", machine)
+    assert (finding.severity, finding.certainty) == ("error", "certain")
 
 
-def test_another_cublas_is_an_error_even_if_newer() -> None:
+def test_an_older_build_of_a_cudnn_is_a_warning() -> None:
+    machine = pinned(package("nvidia-cudnn-cu12", "9.10.1.4"), package("nvidia-nccl-cu12", "2.26.2"))
+    finding = only("TORCH011", machine)
+    assert (finding.severity, finding.certainty) == ("warning", "likely")
+
+
+def test_another_cublas_is_a_warning_inside_its_major() -> None:
     machine = pinned(package("nvidia-cublas-cu12", "12.9.1.4"), requires=("nvidia-cublas-cu12==12.8.4.1",))
     finding = only("TORCH011", machine)
-    assert (finding.rule, finding.severity) == ("cuda-libraries-shadowed", "error")
+    assert (finding.rule, finding.severity) == ("cuda-libraries-shadowed", "warning")
+    other = pinned(package("nvidia-cublas", "12.9.1.4"), requires=("nvidia-cublas==13.1.0.3",))
+    assert only("TORCH011", other).severity == "error"
+
+
+def test_a_missing_library_that_something_else_may_bring_is_a_warning() -> None:
+    machine = pinned(package("nvidia-nccl-cu12", "2.27.3"))
+    found_by_loader = Library(name="cudnn", path="/usr/lib/x86_64-linux-gnu/libcudnn.so.9", version="9.10.2")
+    for other in (
+        changed(machine, libraries=(found_by_loader,)),
+        changed(machine, toolkits=(Toolkit(path="/usr/local/cuda-12.8"),)),
+        changed(machine, variables=(Variable(name="LD_LIBRARY_PATH", value="/opt/cudnn/lib"),)),
+        unknown(machine, "libraries"),
+        pinned(package("nvidia-cudnn-cu12", "9.10.2.21"), requires=(*PINS[:1], "nvidia-cublas-cu12==12.8.4.1")),
+    ):
+        finding = only("TORCH011", other)
+        assert (finding.rule, finding.severity, finding.certainty) == ("cuda-libraries-missing", "warning", "likely")
 
 
 def test_a_missing_library_is_told_apart() -> None:
     finding = only("TORCH011", pinned(package("nvidia-nccl-cu12", "2.27.3")))
-    assert (finding.rule, finding.severity) == ("cuda-libraries-missing", "error")
+    assert (finding.rule, finding.severity, finding.certainty) == ("cuda-libraries-missing", "error", "certain")
     assert "needs nvidia-cudnn-cu12 9.10.2.21, and it is not installed" in finding.title
 
 
@@ -212,7 +256,7 @@ def test_a_toolkit_asked_for_with_extras_is_judged_by_its_own_version() -> None:
     fine = pinned(*there, package("cuda-toolkit", "13.0.3"), requires=CUDA_13, version="2.14.1")
     assert raised("TORCH011", fine) == ()
     other = pinned(*there, package("cuda-toolkit", "13.2.2"), requires=CUDA_13, version="2.14.1")
-    assert only("TORCH011", other).severity == "error"
+    assert only("TORCH011", other).severity == "warning"
 
 
 def test_markers_are_evaluated_for_the_judged_machine() -> None:

@@ -75,6 +75,16 @@ def test_engines() -> None:
     )
     fires("CTR007", docker(fault="unexpected end"), "warning", "daemon.json")
     silent("CTR007", docker(runtimes=()), docker())
+    late = docker(runtimes=("nvidia",), restart_due=True)
+    fires("CTR007", late, "warning", "sudo systemctl restart docker", certainty="likely")
+    fires("CTR007", docker(runtimes=(), cdi_feature=True, restart_due=True), "warning")
+    silent(
+        "CTR007",
+        docker(runtimes=("nvidia",), restart_due=False),
+        docker(runtimes=("nvidia",), restart_due=None),
+        docker(runtimes=(), restart_due=True),  # what was changed has nothing to do with GPUs
+        docker(runtimes=("nvidia",), restart_due=True, desktop=True),
+    )
     old = docker(cdi=(Cdi(path="/etc/cdi/nvidia.yaml", driver="550.54.15"),))
     fires("CTR008", old, "warning", "550.54.15", "--output=/etc/cdi/nvidia.yaml")
     silent(

@@ -93,7 +93,7 @@ def test_docker_in_wsl_needs_dxg() -> None:
     assert inside.system.wsl
     shut = system(inside, wsl=Wsl(version=2, dxg=False))
     finding = only("CTR001", shut)
-    assert finding.certainty == "likely"
+    assert (finding.severity, finding.certainty) == ("warning", "likely")
     assert "/dev/dxg" in finding.title
     assert raised("CTR001", changed(shut, pythons=(env(torch("2.8.0+cpu", None)),))) == ()
 

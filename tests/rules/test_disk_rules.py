@@ -24,7 +24,7 @@ def to_install(*disks: Disk, machine: Snapshot | None = None) -> Snapshot:
 
 def test_no_room_for_cuda() -> None:
     finding = only("DISK001", to_install(disk(5)))
-    assert (finding.severity, finding.certainty) == ("error", "likely")
+    assert (finding.severity, finding.certainty) == ("warning", "likely")
     assert finding.title == (
         "5.0 GB are free in /home/me/env, and PyTorch with CUDA takes 6 GB, and 8 GB with pip's cache"
     )
@@ -38,10 +38,10 @@ def test_no_room_for_cuda() -> None:
 @pytest.mark.parametrize(
     ("disks", "severity"),
     [
-        ((disk(7),), "error"),  # with the cache beside it
+        ((disk(7),), "warning"),
         ((disk(7, purposes=("environment",)), disk(90, purposes=("cache",), device="/dev/sdb1")), "warning"),
         # A report may list one file system twice.
-        ((disk(7, purposes=("environment",)), disk(7, purposes=("cache",))), "error"),
+        ((disk(7, purposes=("environment",)), disk(7, purposes=("cache",))), "warning"),
         ((disk(11),), "warning"),
         ((disk(12),), None),
     ],
@@ -51,14 +51,14 @@ def test_thresholds_for_cuda(disks: tuple[Disk, ...], severity: str | None) -> N
 
 
 def test_the_processor_alone_needs_little() -> None:
-    assert only("DISK001", to_install(disk(1.4), machine=cpu_only())).severity == "error"
+    assert only("DISK001", to_install(disk(1.4), machine=cpu_only())).severity == "warning"
     assert "PyTorch takes 1.5 GB" in only("DISK001", to_install(disk(1.4), machine=cpu_only())).title
     assert raised("DISK001", to_install(disk(2), machine=cpu_only())) == ()
 
 
 def test_a_cpu_build_beside_a_gpu_is_to_be_replaced() -> None:
     machine = workstation(disks=(disk(3),), pythons=(env(torch("2.8.0+cpu", None)),))
-    assert only("DISK001", machine).severity == "error"
+    assert only("DISK001", machine).severity == "warning"
     assert raised("DISK001", cpu_only(disks=(disk(0.5),))) == ()
 
 

@@ -116,7 +116,7 @@ def test_module_is_not_loaded() -> None:
     machine = without_module(workstation())
     finding = only("DRV002", machine)
     assert finding.rule == "driver-missing"
-    assert (finding.severity, finding.certainty) == ("error", "likely")
+    assert (finding.severity, finding.certainty) == ("error", "certain")
     assert "0000:01:00.0" in finding.detail
     assert values(finding)["driver.module_on_disk"] == "yes"
     assert commands(finding)[0] == "sudo modprobe nvidia"
@@ -173,16 +173,24 @@ def test_a_module_that_needs_no_dkms_is_not_missed() -> None:
     assert raised("DRV003", without_module(workstation(), dkms=(), module_on_disk=False)) == ()
 
 
-@pytest.mark.parametrize(("signed", "certainty"), [(False, "certain"), (True, "likely"), (None, "likely")])
-def test_secure_boot(signed: bool | None, certainty: str) -> None:
+@pytest.mark.parametrize(
+    ("signed", "severity", "certainty", "everything"),
+    [
+        (False, "error", "certain", ["DRV004"]),
+        # A signed module may be refused for its key; that it is not loaded is all that is certain.
+        (True, "warning", "likely", ["DRV002", "DRV004"]),
+        (None, "warning", "likely", ["DRV002", "DRV004"]),
+    ],
+)
+def test_secure_boot(signed: bool | None, severity: str, certainty: str, everything: list[str]) -> None:
     machine = system(without_module(workstation(), module_signed=signed), secure_boot=True)
     finding = only("DRV004", machine)
     assert finding.rule == "secure-boot-blocks-driver"
-    assert (finding.severity, finding.certainty) == ("error", certainty)
+    assert (finding.severity, finding.certainty) == (severity, certainty)
     assert ("not signed" in finding.title) is (signed is False)
     assert values(finding)["system.secure_boot"] == "yes"
     assert commands(finding) == ["sudo mokutil --import /var/lib/shim-signed/mok/MOK.der", "sudo reboot"]
-    assert shown(machine) == ["DRV004"]
+    assert shown(machine) == everything
 
 
 def test_the_key_of_fedora_must_be_made_first() -> None:
@@ -196,6 +204,7 @@ def test_the_key_of_fedora_must_be_made_first() -> None:
         system(without_module(workstation()), secure_boot=None),  # could not be read: unknown, not off
         system(without_module(workstation()), secure_boot=False),
         system(workstation(), secure_boot=True),  # a loaded module proves that its key is fine
+        system(without_module(workstation(), blacklisted=True), secure_boot=True),  # the blacklist says why
     ],
 )
 def test_secure_boot_is_not_to_blame(machine: Snapshot) -> None:
@@ -328,7 +337,7 @@ def test_compat_library_that_dropped_the_card() -> None:
 def test_compat_library_shown_by_the_cuda_version_alone() -> None:
     machine = compat("Tesla K80", "3.7", version="470.182.03", cuda="11.8", libcuda_path=None, libcuda_version=None)
     finding = only("DRV009", machine)
-    assert finding.certainty == "likely"
+    assert (finding.severity, finding.certainty) == ("warning", "likely")
     assert values(finding)["driver.cuda"] == "11.8"
 
 

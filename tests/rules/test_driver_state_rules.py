@@ -201,6 +201,15 @@ def test_processor() -> None:
     idle = workstation(memory=Memory(total_bytes=64 << 30, reserved_huge_bytes=32 << 30))
     fires("CPU003", idle, "warning", "32 GiB")
     silent("CPU003", workstation(memory=Memory(total_bytes=64 << 30, reserved_huge_bytes=1 << 30)), workstation())
+    never = Memory(total_bytes=64 << 30, huge_pages="never")
+    fires("CPU003", cpu_only(memory=never), "note", "madvise", slug="transparent-huge-pages-off", certainty="hint")
+    silent(
+        "CPU003",
+        cpu_only(memory=changed(never, huge_pages="madvise")),
+        cpu_only(memory=changed(never, huge_pages="always")),
+        workstation(memory=never),  # the GPU does the work
+        cpu_only(memory=never, pythons=()),
+    )
 
 
 def test_no_driver_is_not_judged() -> None:

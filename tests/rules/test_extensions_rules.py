@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 from expecting import fires, silent, variables
+from judged import values
 from machines import changed, container, cpu_only, driver, env, gpu, package, system, torch, workstation
 
 from envdoctor.model.snapshot import Compiler, Extension, Framework, Library, Package, Snapshot, Toolkit, Variable
@@ -31,6 +32,29 @@ def test_flash_attention_for_another_torch() -> None:
     fires("TORCH007", flash(tags=name.format("2.6")), "error", "made for PyTorch 2.6")
     fires("TORCH007", flash(tags=name.format("2.8"), cudart="13"), "error", "CUDA 13")
     silent("TORCH007", flash(tags=name.format("2.8"), cudart="12"), flash(), flash(cudart="12"))
+
+
+def mmcv(lacks: tuple[str, ...] | None, *requires: str) -> Snapshot:
+    one = Extension(package="mmcv", library="/site/mmcv/_ext.so", lacks=lacks)
+    return with_packages(package("mmcv", "2.1.0", requires=requires), extensions=(one,))
+
+
+def test_an_extension_that_asks_torch_for_what_it_lacks() -> None:
+    symbol = "_ZNK3c106SymInt6sym_neERKS0_"
+    finding = fires("TORCH007", mmcv((symbol,)), "error", symbol, "uninstall --yes mmcv", certainty="certain")
+    assert values(finding)["pythons[0].extensions[0].lacks"] == symbol
+    fires("TORCH007", mmcv(("libtorch_cuda.so",)), "error", "needs libtorch_cuda.so, which this PyTorch does not have")
+    silent("TORCH007", mmcv(()), mmcv(None), mmcv((symbol,), "torch==2.6.0"))  # TORCH004 and its like speak
+
+    one = Extension(package="torchvision", library="/site/torchvision/_C.so", lacks=(symbol,))
+    vision = with_packages(package("torchvision", "0.22.1"), extensions=(one,))
+    fires("TORCH007", vision, "error", "torchvision==0.23.0 --index-url https://download.pytorch.org/whl/cu128")
+
+    # The name is another torch's, and all symbols are there: it may work.
+    name = "flash_attn-2.8.3+cu12torch2.6cxx11abiTRUE-cp312-cp312-linux_x86_64"
+    fires("TORCH007", flash(tags=name, lacks=()), "warning", "made for PyTorch 2.6", certainty="likely")
+    fires("TORCH007", flash(tags=name, lacks=(symbol,)), "error", symbol)
+    fires("TORCH007", flash(cudart="13", lacks=()), "error", "CUDA 13")
 
 
 def test_cxx_library_older_than_an_extension() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from expecting import fires, silent
 from judged import values
-from machines import GIB, changed, cpu_only, gpu, unknown, workstation
+from machines import GIB, changed, cpu_only, gpu, unknown, workstation, wsl2
 
 from envdoctor.cli import run
 from envdoctor.model.snapshot import Memory, Snapshot
@@ -24,9 +24,18 @@ def card(gib: float, **changes: Any) -> Snapshot:
 def test_a_workload_that_does_not_fit_is_an_error_with_ways_out() -> None:
     machine = wanting(card(8), BIG)
     finding = fires("MEM006", machine, "error", BIG, "8 GiB free", "4 accumulation steps", slug="gpu-out-of-memory")
-    assert values(finding) == {"wanted[0]": BIG, "gpus[0].free_bytes": str(8 * GIB)}
-    assert finding.certainty == "likely"
+    told = {"wanted[0]": BIG, "gpus[0].free_bytes": str(8 * GIB), "gpus[0].memory_bytes": str(8 * GIB)}
+    assert values(finding) == told
+    assert finding.certainty == "certain"
     assert 1 <= len(finding.fixes) <= 4
+
+
+def test_only_tensors_that_the_whole_card_cannot_hold_are_an_error() -> None:
+    full = workstation(gpus=(gpu(memory_bytes=24 * GIB, free_bytes=8 * GIB),))  # others hold the rest now
+    fires("MEM006", wanting(full, BIG), "warning", "8 GiB free", certainty="likely")
+    # Windows moves tensors to host memory, slowly.
+    shared = wsl2(gpus=(gpu(memory_bytes=8 * GIB, free_bytes=8 * GIB),))
+    fires("MEM006", wanting(shared, BIG), "warning", "8 GiB free", certainty="likely")
 
 
 def test_between_the_two_ends_is_a_warning() -> None:
@@ -44,9 +53,12 @@ def test_a_card_that_tells_only_its_size_is_judged_by_that() -> None:
 
 
 def test_without_a_card_host_memory_is_judged() -> None:
-    small = changed(cpu_only(), memory=Memory(total_bytes=64 * GIB, available_bytes=60 * GIB, limit_bytes=4 * GIB))
-    finding = fires("MEM006", wanting(small, BIG), "error", "host memory has 4 GiB free", slug="host-out-of-memory")
+    little = Memory(total_bytes=64 * GIB, available_bytes=60 * GIB, limit_bytes=4 * GIB, swap_bytes=0)
+    small = wanting(changed(cpu_only(), memory=little), BIG)
+    finding = fires("MEM006", small, "error", "host memory has 4 GiB free", slug="host-out-of-memory")
     assert "memory.limit_bytes" in values(finding)
+    swapping = changed(small, memory=changed(little, swap_bytes=64 * GIB))
+    fires("MEM006", swapping, "warning", "host memory has 4 GiB free", certainty="likely")
 
 
 def test_each_workload_is_judged() -> None:

@@ -101,9 +101,9 @@ def test_pending_mig_change_is_told() -> None:
     assert "waits for a reset" in only("HW001", workstation(gpus=(card,))).detail
 
 
-def test_mig_in_a_container_is_only_likely() -> None:
+def test_mig_in_a_container_leaves_the_reason_to_the_host() -> None:
     finding = only("HW001", container(gpus=(a100(mig=Mig(enabled=True, pending=True, instances=0)),)))
-    assert finding.certainty == "likely"
+    assert (finding.severity, finding.certainty) == ("error", "certain")
     assert "visible here" in finding.title
     assert {fix.where for fix in finding.fixes} == {"host"}
 

@@ -87,6 +87,14 @@ def test_memory_and_limits() -> None:
     fires("MEM003", workstation(memory=memory(oom_kills=2)), "warning", "2 processes", slug="host-out-of-memory")
     fires("MEM003", container(memory=memory(oom_kills=1, limit_bytes=8 * GIB)), "warning", "this container")
     silent("MEM003", workstation(memory=memory(oom_kills=0)), workstation())
+    for machine, file, words in (
+        (workstation(), "/sys/fs/cgroup/user.slice/memory.events", "one process of this cgroup"),
+        (workstation(), "/proc/vmstat", "since the machine started"),
+        (container(), "/sys/fs/cgroup/memory/memory.oom_control", "since this container started"),
+        (container(), "/proc/vmstat", "since the machine started"),
+    ):
+        counted = changed(machine, memory=memory(oom_kills=1), origins={"memory.oom_kills": file})
+        fires("MEM003", counted, "warning", words)
     fires(
         "MEM004", workstation(memory=memory(limits=Limits(open_files=256))), "warning", "256 files", "ulimit -n 65536"
     )

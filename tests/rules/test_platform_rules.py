@@ -74,6 +74,16 @@ def test_intel() -> None:
     closed = (DeviceFile(path="/dev/dri/renderD128", group="render", refused="EACCES"),)
     fires("INTEL002", cpu_only(gpus=(arc,), pythons=xpu, devices=closed), "error", "renderD128")
     silent("INTEL002", cpu_only(gpus=(arc,), pythons=xpu), wsl2(pythons=xpu, devices=closed))
+    both = changed(arc, missing_runtime=("libze_loader.so.1", "libze_intel_gpu.so.1"))
+    fires("INTEL002", cpu_only(gpus=(both,), pythons=xpu), "error", "apt install libze1", certainty="certain")
+    alone = changed(arc, missing_runtime=("libze_loader.so.1",))
+    fires("INTEL002", cpu_only(gpus=(alone,), pythons=xpu), "warning", "libze_loader.so.1", certainty="likely")
+    silent(
+        "INTEL002",
+        cpu_only(gpus=(changed(arc, missing_runtime=()),), pythons=xpu),
+        cpu_only(gpus=(both,)),  # a torch that has no use for it
+        wsl2(gpus=(both,), pythons=xpu),
+    )
 
 
 def jetson(version: str = "2.8.0", archs: tuple[str, ...] = ("sm_90",), **facts: Any) -> Snapshot:

@@ -6,7 +6,7 @@ import pytest
 from judged import commands, diagnose, only, raised, shown, values
 from machines import changed, cpu_only, driver, env, gpu, package, system, torch, unknown, windows, workstation, wsl2
 
-from envdoctor.model.snapshot import Driver, Framework, Gpu, Package, Snapshot, Variable
+from envdoctor.model.snapshot import Driver, Framework, Gpu, Package, Problem, Snapshot, Variable
 from envdoctor.rules.installed import build_tag
 
 HOPPER_AND_OLDER = ("sm_50", "sm_60", "sm_70", "sm_75", "sm_80", "sm_86", "sm_90")
@@ -178,12 +178,25 @@ def test_the_table_answers_where_the_file_was_not_read() -> None:
 
 def test_a_row_in_doubt_makes_it_likely() -> None:
     # The cu129 build of 2.9.1 was read in one third-party copy only.
-    assert only("TORCH002", holding(GTX_1080_TI, version="2.9.1+cu129", cuda="12.9")).certainty == "likely"
+    machine = holding(GTX_1080_TI, version="2.9.1+cu129", cuda="12.9")
+    finding = only("TORCH002", machine)
+    assert (finding.severity, finding.certainty) == ("warning", "likely")
+
+    line = Problem(text="RuntimeError: CUDA error: no kernel image is available for execution on the device")
+    proven = only("TORCH002", changed(machine, problems=(Problem(text="x"), line)))
+    assert (proven.severity, proven.certainty) == ("error", "likely")
+    assert values(proven)["problems[1].text"] == line.text
+
+
+def test_what_cuda_itself_left_out_needs_no_table() -> None:
+    finding = only("TORCH002", holding(V100, version="2.13.0+cu130", cuda="13.0", release="580.65.06"))
+    assert (finding.severity, finding.certainty) == ("error", "certain")
 
 
 def test_on_windows_the_list_of_linux_stands_in_as_likely() -> None:
     machine = windows(gpus=(gpu(*GTX_1080_TI),), pythons=(env(torch("2.8.0+cu128", "12.8", archs=None)),))
-    assert only("TORCH002", machine).certainty == "likely"
+    finding = only("TORCH002", machine)
+    assert (finding.severity, finding.certainty) == ("warning", "likely")
 
 
 def test_a_card_is_known_by_its_name_where_its_capability_is_not() -> None:
@@ -202,7 +215,8 @@ def test_kepler_gets_the_cpu_build() -> None:
 def test_jit_compiling_on_purpose_makes_it_likely() -> None:
     machine = holding(GTX_1080_TI, version="2.8.0+cu128", cuda="12.8", archs=TURING_AND_NEWER)
     forced = changed(machine, variables=(Variable(name="CUDA_FORCE_PTX_JIT", value="1"),))
-    assert only("TORCH002", forced).certainty == "likely"
+    finding = only("TORCH002", forced)
+    assert (finding.severity, finding.certainty) == ("warning", "likely")
 
 
 @pytest.mark.parametrize(

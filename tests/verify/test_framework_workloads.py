@@ -17,6 +17,7 @@ import pytest
 from envdoctor.host.local import LocalHost
 from envdoctor.model.outcome import Outcome
 from envdoctor.verify import runner
+from envdoctor.verify.predicting import predicted_bytes
 from envdoctor.verify.targets import interpreter
 from envdoctor.verify.verdicts import EXPECTED
 
@@ -42,6 +43,9 @@ def test_it_is_brought_from_nothing_to_verified(onboarded: dict[str, Any]) -> No
     framework = onboarded["framework"]
     for outcome in onboarded["outcomes"]:
         assert (outcome["framework"], outcome["status"]) == (framework, "passed")
+        metrics = outcome["metrics"]
+        predicted = predicted_bytes(outcome["workload"], "cpu", quick=False, framework=framework)
+        assert predicted == pytest.approx(metrics["peak_memory_bytes"], rel=0.1)
         expected = EXPECTED[framework, outcome["workload"]]
         assert outcome["metrics"]["parameters"] == expected.parameters
         assert {each["name"] for each in outcome["checks"]} >= set(expected.checks)
@@ -86,3 +90,34 @@ def test_a_careless_activation_does_not_pass(onboarded: dict[str, Any], tmp_path
     failed = {each.name for each in outcome.checks if not each.passed}
     assert failed >= {"output agrees with float64", "gradient agrees with finite differences"}
     assert "generation with a cache agrees with a whole pass" not in failed
+
+
+# A small run, which needs the folder of a framework's workloads and nothing of envdoctor.
+SLOPES = """
+import os, sys
+scripts, framework, cut = sys.argv[1:]
+sys.path[:0] = [os.path.join(scripts, framework), os.path.join(scripts, "proving")]
+import numpy, engine, exact, proof, words
+
+class Run:
+    wanted, seed, outcome = "cpu", 0, {}
+    def progress(self, *step): pass
+    def within(self, name, error, scale, relative): print(error <= relative * scale)
+
+run = Run()
+used = engine.use(run)
+if cut:
+    stop = engine.tf.stop_gradient if framework == "tensorflow" else engine.lax.stop_gradient
+    whole = engine.Ops.softmax
+    used.ops.softmax = lambda values: stop(whole(values))
+rows = exact.counting(numpy.random.default_rng(0), 4, 8, 11)
+proof._check_slopes(run, used, words.Network("tiny"), proof._word_loss, (rows[:, :-1], rows[:, 1:]))
+"""
+
+
+@pytest.mark.parametrize(("cut", "expected"), [("", "True"), ("cut", "False")])
+def test_a_slope_that_is_lost_inside_attention_is_seen(onboarded: dict[str, Any], cut: str, expected: str) -> None:
+    """It is small beside the head's: judged by the largest of all, it would not be seen."""
+    argv = [onboarded["python"], "-c", SLOPES, runner.SCRIPTS, onboarded["framework"], cut]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=PATIENCE, check=True)
+    assert done.stdout.split()[-1] == expected

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
 import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from envdoctor import errors
 from envdoctor.host.local import LocalHost
 from envdoctor.model.outcome import Outcome
 from envdoctor.verify import runner
@@ -92,6 +98,21 @@ def test_gpt2_passes(gpt2: Outcome) -> None:
     assert gpt2.metrics.unit == "tokens/s"
     # The weights alone are 475 MiB.
     assert gpt2.metrics.peak_memory_bytes is not None and 475 * MIB < gpt2.metrics.peak_memory_bytes < 4096 * MIB
+
+
+def test_the_loss_of_every_step_is_told(cnn: Outcome, gpt2: Outcome) -> None:
+    for outcome in (cnn, gpt2):
+        losses = outcome.metrics.losses
+        assert losses is not None and len(losses) > 10
+        part = len(losses) // 4
+        assert sum(losses[:part]) / part == pytest.approx(outcome.metrics.loss_first, rel=1e-4)
+        assert sum(losses[-part:]) / part == pytest.approx(outcome.metrics.loss_last, rel=1e-4)
+
+
+def test_the_memory_that_was_predicted_is_what_they_took(cnn: Outcome, gpt2: Outcome) -> None:
+    for outcome in (cnn, gpt2):
+        if outcome.device == "cpu":
+            assert outcome.metrics.predicted_memory_bytes == pytest.approx(outcome.metrics.peak_memory_bytes, rel=0.1)
 
 
 def test_each_check_that_a_verdict_needs_is_made(cnn: Outcome, gpt2: Outcome) -> None:
@@ -209,3 +230,64 @@ def test_several_processes_add_up_a_tensor(torch_python: str, tmp_path: Path, wr
     script.write_text(text.replace("float(rank + 1)", f"float{wrong}") if wrong else text)
     command = [torch_python, str(script), "--backend", "gloo", "--processes", "2"]
     assert subprocess.run(command, timeout=PATIENCE, check=False).returncode == status
+
+
+def lacking(python: str, workload: str, *before: str) -> dict[str, Any]:
+    """Run `verify` behind other words, such as a shell's that set a limit, and give the outcome."""
+    argv = [*before, sys.executable, "-m", "envdoctor", "verify", "--python", python, "--workload", workload]
+    done = subprocess.run(
+        [*argv, "--quick", "--device", "cpu", "--format", "json"], capture_output=True, text=True, timeout=PATIENCE
+    )
+    assert done.returncode == errors.NOT_VERIFIED, done.stderr
+    outcome: dict[str, Any] = json.loads(done.stdout)["outcomes"][0]
+    assert outcome["status"] == "out-of-memory", outcome["reason"]
+    shortage = outcome["shortage"]
+    assert len(shortage["changes"]) <= 3
+    assert all(0 < each["device_bytes"] <= shortage["room_bytes"] for each in shortage["changes"])
+    return outcome
+
+
+@pytest.mark.parametrize(
+    ("workload", "limit", "expected"), [("gpt2", 450, "weights"), ("resnet50", 420, "activations")]
+)
+def test_a_real_limit_of_the_system_is_met_and_explained(
+    torch_python: str, workload: str, limit: int, expected: str
+) -> None:
+    """`ulimit -d` (RLIMIT_DATA): the allocator is refused, and the workload itself says so."""
+    outcome = lacking(torch_python, workload, "sh", "-c", f'ulimit -d {limit << 10}; exec "$@"', "sh")
+    shortage = outcome["shortage"]
+    assert (shortage["where"], shortage["limit_bytes"]) == (expected, limit * MIB)
+    assert "can't allocate memory" in shortage["words"]
+    assert shortage["changes"]
+
+
+@pytest.mark.privileged
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="making a cgroup needs root")
+def test_a_real_kill_of_a_group_is_met_and_explained(torch_python: str) -> None:
+    own = Path("/proc/self/cgroup").read_text().splitlines()
+    memory = next((line.split(":", 2)[2] for line in own if ":memory:" in line), None)
+    folder, limit = (
+        (Path("/sys/fs/cgroup"), "memory.max")
+        if memory is None
+        else (Path(f"/sys/fs/cgroup/memory{memory}"), "memory.limit_in_bytes")
+    )
+    group = folder / f"envdoctor-verify-{os.getpid()}"
+    try:
+        group.mkdir()
+        (group / limit).write_text(str(600 * MIB))
+    except OSError as problem:
+        pytest.skip(f"no cgroup with a limit can be made here: {problem}")
+    try:
+        join = ("sh", "-c", f'echo $$ > "{group}/cgroup.procs" && exec "$@" --memory-cap 4GiB', "sh")
+        outcome = lacking(torch_python, "resnet50", *join)
+    finally:
+        for _ in range(100):
+            try:
+                group.rmdir()
+                break
+            except OSError:
+                time.sleep(0.05)  # the last process is still on its way out
+    assert "killed from outside" in outcome["reason"]
+    assert outcome["shortage"]["killed"] and outcome["shortage"]["where"] == "activations"
+    assert outcome["shortage"]["room_bytes"] <= 600 * MIB
+    assert outcome["shortage"]["changes"]

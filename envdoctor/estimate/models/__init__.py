@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from envdoctor.errors import UsageProblem
 from envdoctor.estimate import ops
 from envdoctor.estimate.tape import Run
+from envdoctor.model.speech import say
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -26,9 +27,23 @@ class Architecture:
 
     `build(run)` makes its weights and buffers on a run, in the order of `module.parameters()`, and returns its forward
     pass: from (batch, 3, side, side) pixels or (batch, tokens) ids to logits. `loss` makes those a number.
+
+    `layers` are how many it has that are alike, one after the other (0: they are not), and `with_layers` gives the same
+    model with another number of them.
     """
 
-    __slots__ = ("assumptions", "build", "counted", "default_size", "kind", "loss", "maximum_size", "name")
+    __slots__ = (
+        "assumptions",
+        "build",
+        "counted",
+        "default_size",
+        "kind",
+        "layers",
+        "loss",
+        "maximum_size",
+        "name",
+        "with_layers",
+    )
 
     def __init__(
         self,
@@ -40,6 +55,8 @@ class Architecture:
         maximum_size: int | None = None,
         loss: Loss | None = None,
         assumptions: tuple[str, ...] = (),
+        layers: int = 0,
+        with_layers: Callable[[int], Architecture] | None = None,
     ) -> None:
         self.name = name
         self.kind = kind
@@ -48,6 +65,8 @@ class Architecture:
         self.maximum_size = maximum_size  # None: any
         self.loss: Loss = loss or (ops.cross_entropy if kind == "image" else ops.causal_loss)
         self.assumptions = assumptions  # what a person must know about every figure of this model
+        self.layers = layers
+        self.with_layers = with_layers
         self.counted: int | None = None
 
     @property
@@ -87,10 +106,10 @@ def named(name: str) -> Architecture:
 
     near = get_close_matches(name.lower(), NAMES, 3, 0.5)
     raise UnknownModel(
-        f"no model named {name!r} is known",
-        f"near: {', '.join(near)}"
+        say("no model named {name!r} is known", name=name),
+        say("near: {near}", near=", ".join(near))
         if near
-        else "give the path of a Hugging Face config.json, or one of `estimate --list`",
+        else say("give the path of a Hugging Face config.json, or one of `estimate --list`"),
     )
 
 

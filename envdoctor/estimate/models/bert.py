@@ -10,6 +10,7 @@ from envdoctor.estimate.models import Architecture
 from envdoctor.estimate.models.attending import attend
 from envdoctor.estimate.models.config import BadConfig, Reader
 from envdoctor.model import Record
+from envdoctor.model.speech import say
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,11 +57,18 @@ def from_config(name: str, config: Mapping[str, object]) -> Architecture:
     classes = config.get("architectures") or ["BertForSequenceClassification"]
     wanted = classes[0] if isinstance(classes, list) and classes else classes
     if wanted not in _HEADS:
-        raise BadConfig(f"config.json: architectures names {wanted!r}", f"known: {', '.join(_HEADS)}")
+        raise BadConfig(
+            say("config.json: architectures names {wanted!r}", wanted=wanted),
+            say("known: {heads}", heads=", ".join(_HEADS)),
+        )
     labels = config.get("id2label")
     width, heads = reader.count("hidden_size", base.width), reader.count("num_attention_heads", base.heads)
     if width % heads:
-        raise BadConfig(f"config.json: num_attention_heads {heads} does not divide hidden_size {width}")
+        raise BadConfig(
+            say(
+                "config.json: num_attention_heads {heads} does not divide hidden_size {width}", heads=heads, width=width
+            )
+        )
     encoder = Encoder(
         vocabulary=reader.count("vocab_size", base.vocabulary),
         width=width,

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from envdoctor.errors import Unreadable
 from envdoctor.model import Record
+from envdoctor.model.speech import say
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -94,17 +95,21 @@ class Reader:
             value = self.config.get(name)
             if value is not None:
                 if type(value) is not int or not 0 < value < _LARGEST:
-                    raise BadConfig(f"config.json: {name} is {value!r}, not a whole number of at least 1")
+                    raise BadConfig(
+                        say(
+                            "config.json: {name} is {value!r}, not a whole number of at least 1", name=name, value=value
+                        )
+                    )
                 return value
         if default is None:
-            raise BadConfig(f"config.json has no {key}")
+            raise BadConfig(say("config.json has no {key}", key=key))
         return default
 
     def flag(self, key: str, default: bool) -> bool:
         """Return true or false."""
         value = self.config.get(key, default)
         if type(value) is not bool:
-            raise BadConfig(f"config.json: {key} is {value!r}, not true or false")
+            raise BadConfig(say("config.json: {key} is {value!r}, not true or false", key=key, value=value))
         return value
 
     def number(self, key: str, default: float) -> float:
@@ -113,7 +118,7 @@ class Reader:
         if value is None:
             return default
         if type(value) not in (int, float) or not 0 <= value < _LARGEST:  # type: ignore[operator]
-            raise BadConfig(f"config.json: {key} is {value!r}, not a number of at least 0")
+            raise BadConfig(say("config.json: {key} is {value!r}, not a number of at least 0", key=key, value=value))
         return float(value)  # type: ignore[arg-type]
 
     def activation(self, default: str, *keys: str) -> str:
@@ -122,7 +127,14 @@ class Reader:
             value = self.config.get(key)
             if value is not None:
                 if value not in _ACTIVATIONS:
-                    raise BadConfig(f"config.json: {key} is {value!r}, not one of {', '.join(_ACTIVATIONS)}")
+                    raise BadConfig(
+                        say(
+                            "config.json: {key} is {value!r}, not one of {activations}",
+                            key=key,
+                            value=value,
+                            activations=", ".join(_ACTIVATIONS),
+                        )
+                    )
                 return str(value)
         return default
 
@@ -134,7 +146,9 @@ class Reader:
                 if reader.config.get(key) is not None:
                     share = reader.number(key, default)
                     if share > 1:
-                        raise BadConfig(f"config.json: {key} is {share}, more than the whole head")
+                        raise BadConfig(
+                            say("config.json: {key} is {share}, more than the whole head", key=key, share=share)
+                        )
                     return share
         return default
 
@@ -145,10 +159,12 @@ def read(config: Mapping[str, object]) -> Decoder:
     if kind == "gemma3" and isinstance(config.get("text_config"), dict):
         return read({"model_type": "gemma3_text", **config["text_config"]})  # type: ignore[dict-item]
     if kind is None:
-        raise BadConfig("config.json has no model_type", "it must be that of a Hugging Face language model")
+        raise BadConfig(say("config.json has no model_type"), say("it must be that of a Hugging Face language model"))
     if not isinstance(kind, str) or kind not in _DEFAULTS:
         known = ", ".join((*_DEFAULTS, "gpt2", "bert"))
-        raise BadConfig(f"config.json: model_type {kind!r} is not known", f"known: {known}")
+        raise BadConfig(
+            say("config.json: model_type {kind!r} is not known", kind=kind), say("known: {known}", known=known)
+        )
     reader = Reader(config)
     vocabulary, width, inner, layers, heads, key_heads, positions, tied = _DEFAULTS[str(kind)]
     width = reader.count("hidden_size", width)
@@ -159,9 +175,19 @@ def read(config: Mapping[str, object]) -> Decoder:
     layers = reader.count("num_hidden_layers", layers)
     head_width = reader.count("head_dim", _HEAD_WIDTHS.get(str(kind), max(1, width // heads)))
     if heads % key_heads:
-        raise BadConfig(f"config.json: num_key_value_heads {key_heads} does not divide num_attention_heads {heads}")
+        raise BadConfig(
+            say(
+                "config.json: num_key_value_heads {key_heads} does not divide num_attention_heads {heads}",
+                key_heads=key_heads,
+                heads=heads,
+            )
+        )
     if width % heads and "head_dim" not in config and str(kind) not in _HEAD_WIDTHS:
-        raise BadConfig(f"config.json: num_attention_heads {heads} does not divide hidden_size {width}")
+        raise BadConfig(
+            say(
+                "config.json: num_attention_heads {heads} does not divide hidden_size {width}", heads=heads, width=width
+            )
+        )
     shared = Decoder(
         model_type=str(kind),
         vocabulary=reader.count("vocab_size", vocabulary),
@@ -194,7 +220,7 @@ def _windows(kind: str, reader: Reader, layers: int) -> tuple[int | None, ...]:
     types = reader.config.get("layer_types")
     if types is not None:
         if not isinstance(types, list) or len(types) != layers:
-            raise BadConfig(f"config.json: layer_types is not a list of {layers} names, one a layer")
+            raise BadConfig(say("config.json: layer_types is not a list of {layers} names, one a layer", layers=layers))
         return tuple(window if name == "sliding_attention" else None for name in types)
     if kind in ("qwen2", "qwen3"):
         first = int(reader.number("max_window_layers", 28))
@@ -226,7 +252,13 @@ def _mixtral(shared: Decoder, reader: Reader) -> Decoder:
     experts = reader.count("num_local_experts", 8)
     used = reader.count("num_experts_per_tok", 2)
     if used > experts:
-        raise BadConfig(f"config.json: num_experts_per_tok {used} is more than num_local_experts {experts}")
+        raise BadConfig(
+            say(
+                "config.json: num_experts_per_tok {used} is more than num_local_experts {experts}",
+                used=used,
+                experts=experts,
+            )
+        )
     activation = reader.activation("silu", "hidden_act")
     return replace(shared, feed="experts", experts=experts, experts_used=used, activation=activation)
 
@@ -320,7 +352,7 @@ def _gpt_neox(shared: Decoder, reader: Reader) -> Decoder:
 
 def _minimind(shared: Decoder, reader: Reader) -> Decoder:
     if reader.flag("use_moe", False):
-        raise BadConfig("config.json: use_moe is true, and MiniMind's mixture of experts is not modelled")
+        raise BadConfig(say("config.json: use_moe is true, and MiniMind's mixture of experts is not modelled"))
     return replace(
         shared,
         norm="full",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from envdoctor.estimate import ops
 from envdoctor.estimate.layers import Embedding, FullRMSNorm, Head, LayerNorm, Linear, RMSNorm
 from envdoctor.estimate.models import Architecture
@@ -44,8 +46,10 @@ def from_config(name: str, config: Mapping[str, object]) -> Architecture:
         from envdoctor.estimate.models.bert import from_config as read_bert
 
         return read_bert(name, config)
-    decoder = configs.read(config)
+    return _architecture(name, configs.read(config))
 
+
+def _architecture(name: str, decoder: Decoder) -> Architecture:
     def build(run: Run) -> Forward:
         return _Model(run, decoder)
 
@@ -56,6 +60,10 @@ def from_config(name: str, config: Mapping[str, object]) -> Architecture:
         default_size=min(decoder.positions, DEFAULT_TOKENS),
         maximum_size=decoder.positions,
         loss=_minimind_loss if decoder.model_type == "minimind" else None,
+        layers=decoder.layers if len(set(decoder.windows)) == 1 else 0,
+        with_layers=lambda layers: _architecture(
+            name, replace(decoder, layers=layers, windows=decoder.windows[:layers])
+        ),
     )
 
 

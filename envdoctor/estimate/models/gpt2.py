@@ -8,6 +8,7 @@ from envdoctor.estimate import ops
 from envdoctor.estimate.layers import Embedding, LayerNorm, Linear
 from envdoctor.estimate.models import Architecture
 from envdoctor.estimate.models.attending import attend, masks
+from envdoctor.model.speech import say
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -57,7 +58,9 @@ def from_config(name: str, config: Mapping[str, object]) -> Architecture:
         context=reader.count("n_positions", CONTEXT),
     )
     if width % size.heads:
-        raise BadConfig(f"config.json: n_embd {width} is no multiple of n_head {size.heads}")
+        raise BadConfig(
+            say("config.json: n_embd {width} is no multiple of n_head {heads}", width=width, heads=size.heads)
+        )
     return _architecture(name, size)
 
 
@@ -65,7 +68,15 @@ def _architecture(name: str, size: _Size) -> Architecture:
     def build(run: Run) -> Forward:
         return _GPT2(run, size)
 
-    return Architecture(name=name, kind="tokens", build=build, default_size=size.context, maximum_size=size.context)
+    return Architecture(
+        name=name,
+        kind="tokens",
+        build=build,
+        default_size=size.context,
+        maximum_size=size.context,
+        layers=size.layers,
+        with_layers=lambda layers: _architecture(name, size._replace(layers=layers)),
+    )
 
 
 class _Block:

@@ -9,6 +9,7 @@ from envdoctor.estimate import ops
 from envdoctor.estimate.layers import Conv, Head, LayerNorm, Linear
 from envdoctor.estimate.models import Architecture
 from envdoctor.estimate.tape import Tensor
+from envdoctor.model.speech import say
 
 if TYPE_CHECKING:
     from envdoctor.estimate.models import Forward
@@ -88,7 +89,8 @@ class _ViT:
     def __call__(self, pixels: Tensor) -> Tensor:
         if pixels.shape[2:] != (SIDE, SIDE):
             raise UsageProblem(
-                f"a vision transformer takes {SIDE} x {SIDE} pixels", "its positions are learned for those"
+                say("a vision transformer takes {side} x {side} pixels", side=SIDE),
+                say("its positions are learned for those"),
             )
         x = self.embedded(pixels)
         x = self.encoded(x)

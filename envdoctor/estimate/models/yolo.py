@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from envdoctor.estimate import ops
 from envdoctor.estimate.layers import Conv, ConvNorm, sequence
 from envdoctor.estimate.models import Architecture
+from envdoctor.model.speech import message
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 CLASSES = 80
 BINS = 16  # of the distribution of each side of a box
 WIDTHS = {"yolov8n": 0.25, "yolov8s": 0.5}
-ASSUMED = "the memory of assigning boxes to cells is not counted; it grows with the boxes of an image"
+ASSUMED = message("the memory of assigning boxes to cells is not counted; it grows with the boxes of an image")
 
 
 def architecture(name: str) -> Architecture:

@@ -145,6 +145,7 @@ class CondaBuild(Row):
     pytorch: str
     builds: tuple[CondaCuda, ...]  # Linux x86_64
     cuda_windows: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()  # releases in between that were never built there
 
     @property
     def cuda(self) -> tuple[str, ...]:

@@ -39,6 +39,13 @@ class CudaCompat(Row):
     drivers: tuple[str, ...]
 
 
+class ImageDigest(Row):
+    """What an image's tag stood for when it was looked up; the digest of its list over all architectures."""
+
+    tag: str  # nvidia/cuda:12.8.1-base-ubuntu24.04
+    digest: str  # sha256:…
+
+
 class CudaCompatBase(Row):
     """The driver branches that a cuda-compat package runs on with a data-centre GPU, as NVIDIA's image declares them.
 

@@ -74,8 +74,9 @@ def _ended(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
             problem = say("pytorch-cuda needs the channel nvidia too")
         cuda_version = wanted[1] if wanted else "12.9"
         yield found(
-            say("The conda channel pytorch ended with {last}", last=row.last)
-            + (say(", and {problem}", problem=problem) if problem else ""),
+            say("The conda channel pytorch ended with {last}, and {problem}", last=row.last, problem=problem)
+            if problem
+            else say("The conda channel pytorch ended with {last}", last=row.last),
             say("No newer release comes there. conda-forge builds pytorch with CUDA, and pip's wheels bring theirs."),
             evidence=(line.evidence, *((channel.evidence,) if channel and channel is not line else ())),
             fixes=(
@@ -86,8 +87,8 @@ def _ended(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
                 ),
                 Fix(
                     summary=say(
-                        "Ask conda-forge for pytorch-gpu, with cuda-version in place of pytorch-cuda; "
-                        "`envdoctor provision` writes such an environment.yml."
+                        "Ask conda-forge for pytorch-gpu, with cuda-version in place of pytorch-cuda; `envdoctor "
+                        "provision` writes such an environment.yml."
                     ),
                     commands=(("envdoctor", "provision", "--cuda", cuda_version, "--dry-run"),),
                 ),

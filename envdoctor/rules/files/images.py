@@ -44,7 +44,6 @@ def cuda_of(image: Line | None) -> str | None:
     "FILE001",
     "image-tag-never-published",
     "error",
-    certainty="likely",
     needs=("declared",),
     sources=(_HUB, "https://gitlab.com/nvidia/container-images/cuda/blob/master/doc/support-policy.md"),
 )
@@ -60,7 +59,8 @@ def image_tag_unknown(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
 
     Check: `docker manifest inspect nvidia/cuda:12.8.1-base-ubuntu24.04`.
 
-    A warning where the whole CUDA version is not in the tables. Silent for newer ones, for systems other than Ubuntu,
+    Certain where the tag lacks a part that every tag has. A warning where it has the right form and is not in the
+    table, which is a copy of NVIDIA's list. Silent for newer ones, for systems other than Ubuntu,
     and for images that are named by digest.
     """
     yield from once(machine, _unknown_tags(machine, facts))
@@ -97,7 +97,8 @@ def _unknown_tags(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
             say("The build would stop at this line: {why}", why=why),
             evidence=(image.evidence,),
             fixes=(_from(image, near.tag),) if near else (),
-            severity="warning" if whole and cuda not in known else None,
+            severity="warning" if whole else None,
+            certainty="likely" if whole else None,
         )
 
 

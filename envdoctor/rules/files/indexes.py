@@ -54,15 +54,17 @@ def _never(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
             fixes = (*fixes, *rewritten(torch.line, asked.environment, newest, facts))
         yield found(
             say("torch{wanted} was never published for {tag}", wanted=wanted.partition("+")[0], tag=torch.tag),
-            (
-                say("torch {version} has {tags}.", version=have.version, tags=tags)
-                if have
-                else say("No release that this allows has such a build.")
-            )
-            + (
-                say(" The last with {tag} is {version}.", tag=torch.tag, version=newest.release.version)
-                if newest
-                else ""
+            " ".join(
+                (
+                    say("torch {version} has {tags}.", version=have.version, tags=tags)
+                    if have
+                    else say("No release that this allows has such a build."),
+                    *(
+                        (say("The last with {tag} is {version}.", tag=torch.tag, version=newest.release.version),)
+                        if newest
+                        else ()
+                    ),
+                )
             ),
             evidence=(torch.line.evidence,),
             fixes=fixes,
@@ -106,7 +108,7 @@ def _passed_over(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         why = (
             say("{tag} ends with torch {version}", tag=torch.tag, version=newest.release.version)
             if newest and not exact
-            else ""
+                        else say("that index has none that fits")
         )
         if exact:
             why = say("torch {version} was never published for {tag}", version=exact.version, tag=torch.tag)
@@ -116,10 +118,15 @@ def _passed_over(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
                 tag=torch.tag,
                 name=build.name,
             ),
-            say(
-                "pip takes the highest version of all indexes, and {why}. The plain wheel is for {cuda}.",
-                why=why or "that index has none that fits",
-                cuda="CUDA " + build.cuda if build.cuda else "the processor",
+                        say(
+                "pip takes the highest version of all indexes, and {reason}. The plain wheel is for CUDA {cuda}.",
+                reason=why,
+                cuda=build.cuda,
+            )
+            if build.cuda
+            else say(
+                "pip takes the highest version of all indexes, and {reason}. The plain wheel is for the processor.",
+                reason=why,
             ),
             evidence=(torch.line.evidence,),
             fixes=rewritten(torch.line, asked.environment, newest, facts) if newest else (),
@@ -157,8 +164,9 @@ def _links(machine: Snapshot) -> Iterator[Found]:
             if not old and not (page.startswith(f"{INDEX}/") and not page.endswith((".html", ".whl"))):
                 continue
             yield found(
-                say("-f {page} is ", page=page)
-                + (say("a page that ended with torch 1.10") if old else say("an index, and no page of links")),
+                say("-f {page} is a page that ended with torch 1.10", page=page)
+                if old
+                else say("-f {page} is an index, and no page of links", page=page),
                 say("pip finds no file of torch there, and takes whatever the package index has."),
                 evidence=(line.evidence,),
                 fixes=(

@@ -59,6 +59,7 @@ def _driver(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
                 f"{_sentence(objection.because)}{left_open(asked)}",
                 evidence=(asked.torch.line.evidence, "driver.version"),
                 fixes=way_out(asked, facts),
+                severity="warning" if asked.torch.open else None,
                 certainty="likely" if asked.torch.open else None,
             )
 
@@ -95,6 +96,7 @@ def _code(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
                 f"{_sentence(objection.because)}{left_open(asked)}",
                 evidence=(asked.torch.line.evidence, *((f"gpus[{place}].name",) if place is not None else ())),
                 fixes=way_out(asked, facts),
+                severity="warning" if asked.torch.open else None,
                 certainty="likely" if asked.torch.open else None,
                 slug="gpu-too-new-for-build" if _too_new(build, asked.here) else None,
             )
@@ -148,13 +150,18 @@ def _wheel(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
             libc = objection.constraint != "python"
             assert asked.torch.build
             yield found(
-                say("There is no wheel of torch {version} for ", version=asked.torch.build.release.version)
-                + (
-                    f"{asked.here.libc} {asked.here.glibc or ''}".strip()
-                    if libc
-                    else say("Python {python}", python=asked.here.python)
+                say(
+                    "There is no wheel of torch {version} for {libc}",
+                    version=asked.torch.build.release.version,
+                    libc=f"{asked.here.libc} {asked.here.glibc or ''}".strip(),
+                )
+                if libc
+                else say(
+                    "There is no wheel of torch {version} for Python {python}",
+                    version=asked.torch.build.release.version,
+                    python=asked.here.python,
                 ),
-                f"{_sentence(objection.because)}",
+                _sentence(objection.because),
                 evidence=(line.evidence, *((image.evidence,) if image else ())),
                 fixes=way_out(asked, facts) if not libc else _other_image(asked),
                 slug="glibc-too-old" if libc else None,
@@ -259,17 +266,17 @@ def _cpu(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         if not fixes and each.image is None:
             continue  # no build serves this GPU, so that the one for the processor is right
         where = each.image.evidence if each.image else f"gpus[{place}].name"
-        what = (
-            say("an image for GPUs ({name})", name=each.image.said.name)
-            if each.image
-            else say("a machine with an NVIDIA GPU")
-        )
-        yield found(
-            say("{name} is for the processor alone, on {what}", name=build.name, what=what),
+                yield found(
             say(
-                "This build has no GPU code.{rest}",
-                rest=" Windows gets it from the package index." if asked.torch.plain else "",
-            ),
+                "{build} is for the processor alone, on an image for GPUs ({image})",
+                build=build.name,
+                image=each.image.said.name,
+            )
+            if each.image
+            else say("{build} is for the processor alone, on a machine with an NVIDIA GPU", build=build.name),
+            say("This build has no GPU code. Windows gets it from the package index.")
+            if asked.torch.plain
+            else say("This build has no GPU code."),
             evidence=(asked.torch.line.evidence, where),
             fixes=fixes,
             severity="error" if each.image else None,
@@ -308,14 +315,16 @@ def _no_gpu(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         if here.os == "macos":
             continue
         other = next((gpu for gpu in here.gpus if gpu.vendor in ("amd", "intel")), None)
-        what = card_name(other) if other else say("no GPU")
+        
         tag = "xpu" if other and other.vendor == "intel" else "cpu"
         amd = next((row.tag for row in facts.rocm_indexes if other and other.target in row.targets), None)
         near = newest_with(amd or tag, facts.torch_releases) if amd or not other or tag == "xpu" else None
         fixes = rewritten(asked.torch.line, asked.environment, near, facts) if near else ()
         named = Fix(summary=say("If it is for another machine, say which: --gpu with the name of its card."))
         yield found(
-            say("{name} is for NVIDIA GPUs, and this machine has {what}", name=build.name, what=what),
+            say("{build} is for NVIDIA GPUs, and this machine has {card}", build=build.name, card=card_name(other))
+            if other
+            else say("{build} is for NVIDIA GPUs, and this machine has no GPU", build=build.name),
             say("torch would compute on the processor, and bring gigabytes of libraries that nothing uses.")
             + left_open(asked),
             evidence=(asked.torch.line.evidence, "gpus"),

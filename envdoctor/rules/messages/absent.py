@@ -96,7 +96,11 @@ def no_gpu(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     """
     if machine.nvidia_gpus or machine.driver is not None or on_jetson(machine):
         return
-    if mentions(machine, r"\b(?:rtx|gtx|geforce|quadro|tesla|nvidia [a-z]{0,3}\d{2,4})\b", r"HIP error|hipError|rocm"):
+    if mentions(
+        machine,
+        r"\b(?:rtx|gtx|geforce|quadro|tesla|nvidia [a-z]{0,3}\d{2,4})\b",
+        r"(?:vga|3d|display)[^\n]{0,30}nvidia corporation|hip error|hiperror|rocm",
+    ):
         return
     other = said(
         machine,
@@ -119,7 +123,7 @@ def no_gpu(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         machine,
         r"Found no NVIDIA driver on your system",
         r"(?i)no CUDA-capable device is detected|CUDA_ERROR_NO_DEVICE|no CUDA GPUs are available",
-        r"(?i)torch not compiled with CUDA enabled",
+        r"(?i)torch not compiled with CUDA enabled|Torch is not able to use GPU",
         r"(?i)could not find cuda drivers|kernel driver does not appear to be running",
         r"(?i)insufficient for CUDA runtime|cuda[^\n]{0,40}(?:not available|unavailable|false)",
         r"(?i)do not appear to have an NVIDIA GPU|Core Nvidia component",
@@ -149,7 +153,7 @@ def no_gpu(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     certainty="likely",
     needs=("problems",),
     supersedes=("MSG905", "MSG409"),
-    sources=(INSTALL_GUIDE, "https://github.com/pytorch/pytorch/blob/main/torch/csrc/utils/device_lazy_init.cpp"),
+    sources=(INSTALL_GUIDE, "https://github.com/pytorch/pytorch/blob/main/c10/cuda/CUDAFunctions.cpp"),
 )
 def no_driver(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     """No NVIDIA driver answers: it is not installed, or its kernel module is not loaded.
@@ -177,6 +181,7 @@ def no_driver(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
             r"(?i)NVML: Driver Not Loaded|failed to initialize NVML: (?:Driver Not Loaded|"
             r"ERROR_DRIVER_NOT_LOADED)|NVMLError_DriverNotLoaded|nvml error: driver not loaded"
         ),
+        r"(?i)couldn't find libnvidia-ml\.so",
         r"(?i)NVML Shared Library Not Found|nvcuda\.dll[^\n]{0,20}not found|could not find (?:module )?['\"]?nvcuda",
         r"(?i)please (?:check|make sure)[^\n]{0,60}(?:installed|running)[^\n]{0,30}nvidia (?:gpu|driver)",
         r"(?i)modprobe[^\n]{0,40}nvidia[^\n]{0,30}no such device",

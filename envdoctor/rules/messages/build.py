@@ -67,14 +67,14 @@ def other_nvcc(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         fixes=(
             Fix(
                 summary=say(
-                    "Install the CUDA toolkit of PyTorch's version and point CUDA_HOME to it "
-                    "(conda: cuda-nvcc in that version)."
+                    "Install the CUDA toolkit of PyTorch's version and point CUDA_HOME to it (conda: cuda-nvcc in "
+                    "that version)."
                 )
             ),
             Fix(
                 summary=say(
-                    "Or install the build of PyTorch for the toolkit that is there, or a wheel "
-                    "of the extension that is already compiled."
+                    "Or install the build of PyTorch for the toolkit that is there, or a wheel of the extension that "
+                    "is already compiled."
                 ),
                 effect="changes-env",
             ),
@@ -225,8 +225,8 @@ def compiler_too_new(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         fixes=(
             Fix(
                 summary=say(
-                    "Install an older compiler beside the other and name it: export CC=gcc-11 "
-                    "CXX=g++-11 (for nvcc: -ccbin), or use a newer toolkit."
+                    "Install an older compiler beside the other and name it: export CC=gcc-11 CXX=g++-11 (for nvcc: "
+                    "-ccbin), or use a newer toolkit."
                 ),
                 page=HOSTS,
             ),
@@ -277,7 +277,7 @@ def ptxas_too_old(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
             r"(?i)(?:couldn't|could not|can't|cannot) (?:get|find|run|invoke) ptxas[^\n]{0,60}|"
             r"PTXASError|ptxas exited with non-zero",
         )
-    if line is None or _torch_too_old(machine, facts):
+    if line is None or _framework_too_old(machine, facts):
         return
     if said(machine, r"ptxas application ptx input") and said(machine, r"UNSUPPORTED_PTX|cuLink"):
         return  # the driver's own ptxas has spoken
@@ -288,20 +288,19 @@ def ptxas_too_old(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         fixes=(
             Fix(
                 summary=say(
-                    "Take the older toolkit's bin folder off PATH, or update it; JAX and Triton "
-                    "bring a ptxas of their own (nvidia-cuda-nvcc, TRITON_PTXAS_PATH)."
+                    "Take the older toolkit's bin folder off PATH, or update it; JAX and Triton bring a ptxas of "
+                    "their own (nvidia-cuda-nvcc, TRITON_PTXAS_PATH)."
                 )
             ),
         ),
     )
 
 
-def _torch_too_old(machine: Snapshot, facts: Knowledge) -> bool:
-    """Tell whether torch itself is older than the card, so that every part of its stack is."""
-    torch = machine.python.framework("torch") if machine.python else None
+def _framework_too_old(machine: Snapshot, facts: Knowledge) -> bool:
+    """Tell whether the framework itself is older than the card, so that every part of its stack is."""
     own = capability(machine, facts)
     row = facts.architecture(own) if own else None
-    built = built_for(machine, facts) if torch else None
+    built = built_for(machine, facts) if machine.python and machine.python.frameworks else None
     return bool(row and row.first_cuda and built and compare(built, row.first_cuda) < 0)
 
 
@@ -330,9 +329,8 @@ def libdevice(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         fixes=(
             Fix(
                 summary=say(
-                    "Install cuda-nvcc (conda, channel nvidia) or nvidia-cuda-nvcc-cu12 (pip), "
-                    "and name its root: XLA_FLAGS=--xla_gpu_cuda_data_dir=FOLDER, the one that "
-                    "holds nvvm."
+                    "Install cuda-nvcc (conda, channel nvidia) or nvidia-cuda-nvcc-cu12 (pip), and name its root: "
+                    "XLA_FLAGS=--xla_gpu_cuda_data_dir=FOLDER, the one that holds nvvm."
                 ),
                 effect="changes-env",
             ),

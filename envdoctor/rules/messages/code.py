@@ -38,6 +38,8 @@ _NO_CODE = (
     r"(?i)No supported GPU\(s\) detected to run this container",
     r"(?i)GPU,? which is not yet supported in this version",
     r"(?i)which is of compute capability \(CC\) \d",
+    r"(?i)unsupported SM: 0x|target GPU SM \d{2,3} is not supported",
+    r"(?i)cuLaunchKernel[^\n]{0,300}CUDA_ERROR_INVALID_HANDLE",
 )
 # What a library without code for the card may print as well; only versions make it proof.
 _ODD = (
@@ -47,6 +49,7 @@ _ODD = (
     ),
     r"(?i)\b(?:hangs?|stuck|freez\w+|nan\b|wrong results?|garbage)",
     r"(?i)Failed to get convolution algorithm|launch failed|internal error",
+    r"Value 'sm_\w+' is not defined for option|ptxas does not support CC",
 )
 
 
@@ -55,7 +58,7 @@ _ODD = (
     "gpu-too-new-for-build",
     "error",
     needs=("problems",),
-    supersedes=("MSG603", "MSG501"),
+    supersedes=("MSG603", "MSG501", "MSG609"),
     sources=(TORCH, TF_GPU, "https://docs.nvidia.com/cuda/blackwell-compatibility-guide/index.html"),
 )
 def no_code(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
@@ -145,6 +148,7 @@ def no_code(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         r"(?i)Ignoring visible gpu device[^\n]{0,200}minimum required Cuda capability",
         r"(?i)minimum (?:required |supported )?(?:cuda |compute )+capability[^\n]{0,60}?\d\.\d",
         r"(?i)(?:legacy|supported through the NVIDIA \d{3}\.xx Legacy)[^\n]{0,20}drivers?",
+        r"(?i)installed in this system is not supported by the[^\n]{0,8}\n[^\n]{0,60}nvidia [\d.]+ driver release",
         r"(?i)too old to be supported|GPU[^\n]{0,40}(?:is )?too old",
     )
     if old and not said(machine, r"(?i)triton"):
@@ -152,7 +156,7 @@ def no_code(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
             machine, old.evidence, newer=False, named=say("the message names the oldest capability that is served")
         )
         return
-    line = said(machine, *_NO_CODE) or said(machine, *_ODD)
+    line = said(machine, *_NO_CODE) or (None if _slow_once(machine) else said(machine, *_ODD))
     if line is None or said(machine, r"HIP error|hipError") or on_jetson(machine):
         return
     own_text = capability(machine, facts)
@@ -193,8 +197,8 @@ def _verdict(machine: Snapshot, evidence: str, *, newer: bool, named: str, likel
             fixes=(
                 Fix(
                     summary=say(
-                        "Install a build for a CUDA that knows the card (Ampere 11.1, Ada and Hopper "
-                        "11.8, Blackwell 12.8 or newer)."
+                        "Install a build for a CUDA that knows the card (Ampere 11.1, Ada and Hopper 11.8, Blackwell "
+                        "12.8 or newer)."
                     ),
                     commands=(("envdoctor", "provision"),),
                     effect="changes-env",
@@ -245,7 +249,6 @@ def gfx(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         r"(?i)(?:gfx\d{3,4}\w?)[^\n]{0,60}(?:not supported|unsupported|is not)[^\n]{0,40}",
         r"(?i)(?:unsupported|not support\w*)[^\n]{0,60}gfx\d{3,4}",
         r"(?i)amdgpu\[\d\] is not supported",
-        r"HSA_OVERRIDE_GFX_VERSION",
         r"(?i)No paths matched [^\n]{0,120}gfx\d{3,4}",
         r"(?i)hipBLASLt on an unsupported architecture",
         # Targets that ROCm's own list leaves out, and a crash at the first kernel.
@@ -254,6 +257,8 @@ def gfx(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
             r"|memory access fault)"
         ),
     )
+    if line is None and mentions(machine, r"error|fail|crash|segfault|segmentation|core dumped|hang|unsupported|报错"):
+        line = said(machine, r"HSA_OVERRIDE_GFX_VERSION")
     if line is None:
         return
     yield found(
@@ -263,8 +268,8 @@ def gfx(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         fixes=(
             Fix(
                 summary=say(
-                    "Try HSA_OVERRIDE_GFX_VERSION with a target of the same family that is supported "
-                    "(10.3.0 for RDNA 2, 11.0.0 for RDNA 3)."
+                    "Try HSA_OVERRIDE_GFX_VERSION with a target of the same family that is supported (10.3.0 for RDNA "
+                    "2, 11.0.0 for RDNA 3)."
                 ),
                 commands=(("export", "HSA_OVERRIDE_GFX_VERSION=10.3.0"),),
             ),
@@ -301,7 +306,7 @@ def slow_start(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     if warned and _served_by_ptx(machine, warned):
         line = warned
     if line is None and _slow_start(machine) and _portable_code(machine, facts):
-        line = said(machine, r"(?i)[^\n]*(?:\d+ ?min|slow|long|forever|分钟)[^\n]*")
+        line = said(machine, r"(?i)[^\n]*(?:\bmin(?:utes?)?\b|\d ?min|slow|long|forever|分钟)[^\n]*")
     if line is None:
         return
     yield found(
@@ -311,8 +316,8 @@ def slow_start(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         fixes=(
             Fix(
                 summary=say(
-                    "Wait once and keep ~/.nv/ComputeCache with room: CUDA_CACHE_MAXSIZE=4294967296; "
-                    "or install a build with code for the card."
+                    "Wait once and keep ~/.nv/ComputeCache with room: CUDA_CACHE_MAXSIZE=4294967296; or install a "
+                    "build with code for the card."
                 ),
                 commands=(("export", "CUDA_CACHE_MAXSIZE=4294967296"),),
             ),
@@ -324,10 +329,11 @@ def _slow_start(machine: Snapshot) -> bool:
     """Tell whether the report says that the first start, or the first use of the GPU, takes minutes."""
     return mentions(
         machine,
-        r"(?:first|start|import|initiali[sz]|\.cuda\(\)|\.to\()[^\n]{0,120}"
-        r"(?:\d+ ?(?:min|minutes)|very slow|takes? (?:so |very |a )?long|forever|分钟)",
+        r"(?:first|start|session|import|initiali[sz]|\.cuda\(\)|\.to\()[^\n]{0,120}"
+        r"(?:(?:\d+|one|two|three|five|ten|several|few|some) ?min|very slow|takes? (?:so |very |a )?long|forever|分钟)",
         r"(?:第一次|首次|初次)[^\n]{0,60}(?:分钟|很慢|很久)",
-        r"\d+ ?(?:min|minutes)\b[^\n]{0,60}(?:the first|on first|first (?:call|run|time|use))",
+        r"\b(?:\d+|one|two|three|five|ten|several|few|some) ?min(?:utes?)?\b[^\n]{0,60}"
+        r"(?:the first|on first|first (?:call|run|time|use))",
     )
 
 

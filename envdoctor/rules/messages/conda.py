@@ -40,8 +40,9 @@ def no_virtual_cuda(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         ),
         r"(?i)(?:missing|no|without)[^\n]{0,20}__cuda",
         r"(?i)__cuda[^\n]{0,40}no candidates|virtual package [`'\"]?__cuda",
-        r"CONDA_OVERRIDE_CUDA",
     )
+    if line is None and mentions(machine, r"error|fail|could not|conflict|unsatisf|missing|\bcpu"):
+        line = said(machine, r"CONDA_OVERRIDE_CUDA")
     if line is None:
         return
     yield found(
@@ -188,7 +189,11 @@ def several(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
             r"[^\n]{0,30}(?:cuda|cudnn|nvcc)[^\n]{0,20}(?:version|install|toolkit|cop|"
             r"found|on (?:the )?path)"
         ),
-        r"(?i)nvcc[^\n]{0,60}(?:still|shows?|reports?|says?|prints?)[^\n]{0,30}(?:wrong|old|different|\d+\.\d)",
+        # beside nvidia-smi, whose number is the driver's, another one of nvcc is nothing to wonder at
+        (
+            r"(?im)^(?![^\n]*nvidia-smi)[^\n]{0,200}?nvcc[^\n]{0,60}(?:still|shows?|reports?|says?|prints?|displays?"
+            r"|gives?|returns?)[^\n]{0,30}(?:wrong|old|different|\d+\.\d)"
+        ),
     )
     versions = {kit.version for kit in machine.toolkits if kit.version}
     paths = said(
@@ -198,8 +203,15 @@ def several(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     )
     if line is None and paths:
         line = paths
-    if line is None or (len(versions) < 2 and paths is None and "nvcc" not in line.words[0]):
+    clash = said(
+        machine,
+        r"(?i)Found two conflicting CUDA (?:installs|versions)",
+        r"(?i)FindCUDA says CUDA version is [^\n]{0,80}headers say the version is",
+    )
+    if clash is None and (line is None or (len(versions) < 2 and paths is None and "nvcc" not in line.words[0])):
         return
+    line = clash or line
+    assert line
     yield found(
         say("Several CUDA copies are on the search path, and the first one is taken"),
         say("The report names ") + ", ".join(sorted(version for version in versions if version)) + "."
@@ -209,8 +221,8 @@ def several(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         fixes=(
             Fix(
                 summary=say(
-                    "Put the wanted toolkit first in PATH and LD_LIBRARY_PATH, set CUDA_HOME "
-                    "to it, and remove the others."
+                    "Put the wanted toolkit first in PATH and LD_LIBRARY_PATH, set CUDA_HOME to it, and remove the "
+                    "others."
                 )
             ),
         ),

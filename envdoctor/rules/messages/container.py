@@ -9,6 +9,7 @@ from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.snapshot import Snapshot
 from envdoctor.model.speech import say
 from envdoctor.model.version import at_least, readable
+from envdoctor.rules.messages.absent import SMI_FAILED
 from envdoctor.rules.registry import Found, found, rule
 from envdoctor.rules.remedies import on_host
 from envdoctor.rules.told import NO_DEVICE, Said, built_for, in_container, in_wsl, mentions, said, unseen
@@ -61,8 +62,8 @@ def snap(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     yield found(
         say("Docker runs from a snap and does not see the host's NVIDIA container toolkit"),
         say(
-            "The toolkit is for Docker's own packages; a snap cannot use it. With both "
-            "installed, either may answer after a reboot."
+            "The toolkit is for Docker's own packages; a snap cannot use it. With both installed, either may answer "
+            "after a reboot."
         ),
         evidence=(line.evidence,),
         certainty="certain" if certain else None,
@@ -116,8 +117,8 @@ def toolkit_missing(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         fixes=(
             on_host(
                 say(
-                    "Install nvidia-container-toolkit from NVIDIA's repository on the host, register "
-                    "it and restart Docker."
+                    "Install nvidia-container-toolkit from NVIDIA's repository on the host, register it and restart "
+                    "Docker."
                 ),
                 ("sudo", "nvidia-ctk", "runtime", "configure", "--runtime=docker"),
                 ("sudo", "systemctl", "restart", "docker"),
@@ -207,8 +208,8 @@ def image_wants_newer_driver(machine: Snapshot, facts: Knowledge) -> Iterator[Fo
                 offered=offered,
             ),
             say(
-                "The requirement is met, so the tools have read a lower number than nvidia-smi: "
-                "a defect of that release, seen in WSL."
+                "The requirement is met, so the tools have read a lower number than nvidia-smi: a defect of that "
+                "release, seen in WSL."
             )
             if in_wsl(machine)
             else say("The requirement is met, so the tools have read a lower number than nvidia-smi shows."),
@@ -268,7 +269,7 @@ def started_without(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     if line is None and mentions(
         machine,
         (
-            r"docker (?:run|exec|compose|build)|docker-compose|in(?:side)? (?:a |the |"
+            r"docker (?:run|exec|compose|build)|docker-compose|(?<!not )(?<!n't )\b(?:with)?in(?:side)? (?:a |the |"
             r"my )?(?:docker|container)|podman run|kubectl|\bpod\b|容器"
         ),
     ):
@@ -286,8 +287,8 @@ def started_without(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         fixes=(
             on_host(
                 say(
-                    "Start it with --gpus all (compose: a device request with the driver nvidia); "
-                    "the host needs nvidia-container-toolkit."
+                    "Start it with --gpus all (compose: a device request with the driver nvidia); the host needs "
+                    "nvidia-container-toolkit."
                 ),
                 page=DOCKER,
             ),
@@ -302,8 +303,8 @@ def _unseen_inside(machine: Snapshot) -> Said | None:
         r"Found no NVIDIA driver on your system",
         r"(?i)nvidia-smi[^\n]{0,30}(?:command not found|executable file not found|not found in \$PATH)",
         r"(?i)kernel driver does not appear to be running",
-        r"(?i)libcuda\.so\.1: cannot open",
-        r"(?i)No CUDA runtime is found|Failed to infer device type",
+        r"(?i)libcuda\.so\.1: cannot open|couldn't find libnvidia-ml\.so",
+        r"(?i)No CUDA runtime is found|Failed to infer device type|no compatible GPUs|Torch is not able to use GPU",
         r"(?i)is_available\(\)[^\n]{0,40}\n?[^\n]{0,12}\bFalse\b|list_physical_devices\([^\n]{0,30}\n?[^\n]{0,6}\[\]",
         NO_DEVICE,
     )
@@ -321,8 +322,8 @@ def _asked(machine: Snapshot) -> bool:
 def _other_reason(machine: Snapshot, facts: Knowledge) -> bool:
     """Tell whether the versions explain an unused GPU by themselves: a CPU build, or a driver that is too old."""
     torch = machine.python.framework("torch") if machine.python else None
-    if torch and torch.gpu_build is False:
-        return True
+    if (torch and torch.gpu_build is False) or said(machine, SMI_FAILED):
+        return True  # a container without a GPU has no nvidia-smi either, so this one speaks of the host
     driver, needed = machine.driver, built_for(machine, facts)
     version = readable(driver.version) if driver else None
     return bool(version and needed and driver_runs(facts, needed, version, "linux") is False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from envdoctor.knowledge.load import Knowledge
@@ -10,7 +11,7 @@ from envdoctor.model.snapshot import Snapshot
 from envdoctor.model.speech import say
 from envdoctor.rules.registry import Found, found, rule
 from envdoctor.rules.remedies import unset_variable
-from envdoctor.rules.told import NO_DEVICE, in_wsl, mentions, said
+from envdoctor.rules.told import NO_DEVICE, Said, in_wsl, mentions, said
 
 ERRORS = "https://docs.nvidia.com/cuda/cuda-driver-api/group__CUDA__TYPES.html"
 XIDS = "https://docs.nvidia.com/deploy/xid-errors/index.html"
@@ -60,8 +61,8 @@ def mig(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         fixes=(
             Fix(
                 summary=say(
-                    "Name an instance, CUDA_VISIBLE_DEVICES=MIG-…, or ask the scheduler for one; "
-                    "where none exists, create it."
+                    "Name an instance, CUDA_VISIBLE_DEVICES=MIG-…, or ask the scheduler for one; where none exists, "
+                    "create it."
                 ),
                 commands=(("nvidia-smi", "-L"),),
             ),
@@ -198,6 +199,15 @@ _TROUBLE = (
 )
 
 
+def _wondered(line: Said) -> bool:
+    """Tell whether the sentence only asks whether something of the kind happens: "Are hangs with P2P common?"."""
+    text, start, end = line.words.string, line.words.start(), line.words.end()
+    first = max(text.rfind(sign, 0, start + 1) for sign in (". ", "! ", "? ", "\n")) + 1
+    inner = max(text.rfind(sign, first, end) for sign in (". ", "! ")) + 1
+    sentence = text[max(first, inner) : end] + re.split(r"[.!\n]", text[end : end + 200], maxsplit=1)[0]
+    return "?" in sentence and re.match(r"(?i)\W*(?:are|is|should|which|what|can|could)\b", sentence) is not None
+
+
 @rule(
     "MSG309",
     "peer-to-peer-broken",
@@ -216,12 +226,17 @@ def peer_to_peer(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     """
     line = said(
         machine,
-        r"NCCL_P2P_DISABLE",
+        # set because of a trouble that the same line names; a list of variables, or a manual, names it as well
+        (
+            rf"(?im)^(?=[^\n]*(?:{'|'.join(_TROUBLE)}))(?![^\n]*(?:read (?:about|of)|(?:in|from) the (?:docs|doc"
+            rf"umentation|manual)))[^\n]*NCCL_P2P_DISABLE"
+        ),
         (
             r"(?i)\bP2P\b[^\n]{0,80}(?:hang|fail|broken|corrupt|not (?:work|support)|stuck|"
-            r"wrong|disabl|error)|(?:hang|stuck|deadlock)[^\n]{0,80}\bP2P\b"
+            r"wrong|error)|(?:hang|stuck|deadlock)[^\n]{0,80}\bP2P\b"
         ),
         r"(?i)(?:zeros?|wrong|corrupt\w*|garbage)\b[^\n]{0,80}\b(?:P2P|IOMMU|peer)\b",
+        r"(?i)(?:cuda:0|gpu ?0)[^\n]{0,40}(?:cuda:1|gpu ?1)[^\n]{0,40}\b(?:zeros|wrong|garbage|corrupt\w*)\b",
         r"(?i)(?:p2pBandwidthLatencyTest|simpleP2P)[^\n]{0,80}(?:hang|error|fail|stuck|wrong)",
         r"(?i)peer (?:access|mapping|to peer)[^\n]{0,40}(?:not support|fail|error|resources)",
         (
@@ -229,12 +244,14 @@ def peer_to_peer(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
             r"gpus|IO_PAGE_FAULT)|IO_PAGE_FAULT[^\n]{0,60}"
         ),
         (
-            r"(?i)(?:multi[- ]?gpu|ddp|dataparallel|nccl|all_?reduce|two gpus|2 gpus)[^\n]{0,80}(?:hangs?|"
-            r"hung|stuck|freez|deadlock)"
+            r"(?i)(?:multi[- ]?gpu|ddp|dataparallel|nccl|all_?reduce|two gpus|2 gpus)[^\n]{0,80}?(?<!not )(?<!n't )"
+            r"(?<!never )(?<!no )(?<!without )\b(?:hangs?|hanging|hung|stuck|freez\w*|deadlocks?)\b"
         ),
     )
-    if line is None or ("NCCL_P2P_DISABLE" in line.words[0] and not mentions(machine, *_TROUBLE)):
-        return  # a manual or a list of variables names it as well
+    if line is None and mentions(machine, r"\b(?:hang|hung|stuck|freez|deadlock|timed? ?out)|卡住|卡死|死锁"):
+        line = said(machine, r"NCCL_P2P_DISABLE\W{0,6}1\b")
+    if line is None or _wondered(line):
+        return
     yield found(
         say("Direct exchange between the GPUs does not work on this machine"),
         say("One GPU alone works; two hang or give wrong numbers as soon as they talk to each other over PCIe."),

@@ -69,8 +69,8 @@ def secure_boot(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         fixes=(
             Fix(
                 summary=say(
-                    "Enrol the key that signs the modules, restart, and confirm it at the blue "
-                    "screen; or turn Secure Boot off in the firmware."
+                    "Enrol the key that signs the modules, restart, and confirm it at the blue screen; or turn Secure "
+                    "Boot off in the firmware."
                 ),
                 commands=(("sudo", "mokutil", "--import", "/var/lib/shim-signed/mok/MOK.der"), ("sudo", "reboot")),
                 effect="needs-reboot",
@@ -118,8 +118,8 @@ def nouveau(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
             Fix(
                 summary=say(
                     "Write “blacklist nouveau” and “options nouveau modeset=0” into "
-                    "/etc/modprobe.d/blacklist-nouveau.conf, "
-                    "rebuild the start-up image (update-initramfs -u, or dracut --force) and restart."
+                    "/etc/modprobe.d/blacklist-nouveau.conf, rebuild the start-up image (update-initramfs -u, or "
+                    "dracut --force) and restart."
                 ),
                 effect="needs-reboot",
                 page=INSTALL_GUIDE,
@@ -191,17 +191,16 @@ def no_module_for_kernel(machine: Snapshot, facts: Knowledge) -> Iterator[Found]
     yield found(
         say("There is no NVIDIA module for the kernel that runs"),
         say(
-            "The driver's programs are installed; its kernel half has to be built for "
-            "each kernel, which needs that kernel's headers."
+            "The driver's programs are installed; its kernel half has to be built for each kernel, which needs that "
+            "kernel's headers."
         ),
         evidence=(line.evidence,),
         certainty="certain" if certain else "likely",
         fixes=(
             Fix(
                 summary=say(
-                    "Install the headers of the running kernel, with the package that follows "
-                    "its updates, and build the module again: "
-                    "sudo dkms autoinstall."
+                    "Install the headers of the running kernel, with the package that follows its updates, and build "
+                    "the module again: sudo dkms autoinstall."
                 ),
                 commands=os_packages(
                     machine, {"ubuntu": ("linux-headers-generic",), "debian": ("linux-headers-amd64",)}

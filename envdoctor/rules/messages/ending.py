@@ -109,8 +109,8 @@ def unknown_instruction(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         fixes=(
             Fix(
                 summary=say(
-                    "Take the published wheel of that package, or build it on this machine without -march=native "
-                    "of another one."
+                    "Take the published wheel of that package, or build it on this machine without -march=native of "
+                    "another one."
                 ),
                 effect="changes-env",
             ),
@@ -228,8 +228,8 @@ def missing(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
             if package
             else Fix(
                 summary=say(
-                    "Install the package that has it (`apt-file search`, `dnf provides`, or conda-forge), or name "
-                    "its folder in LD_LIBRARY_PATH."
+                    "Install the package that has it (`apt-file search`, `dnf provides`, or conda-forge), or name its "
+                    "folder in LD_LIBRARY_PATH."
                 ),
             ),
         ),
@@ -237,7 +237,7 @@ def missing(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
 
 
 def _missing(machine: Snapshot) -> Said | None:
-    own = rf"(?!lib(?:{LIBRARY[3:-1]}|cuda|nvidia|cudnn|torch|c10|nvcuvid)[\w-]*\.)"
+    own = rf"(?!lib(?:{LIBRARY[3:-1]}|cuda|nvidia|cudnn|torch|c10|nvcuvid|tpu)[\w-]*\.)"
     return said(
         machine,
         rf"(?:\A|[\s:'\"]){own}(lib[\w.+-]{{1,80}}\.so[\w.]*): cannot open shared object file",

@@ -74,8 +74,8 @@ def tensorflow_windows(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         fixes=(
             Fix(
                 summary=say(
-                    "Run TensorFlow in WSL 2 with the extra [and-cuda], or install TensorFlow "
-                    "2.10 with CUDA 11.2 and cuDNN 8.1."
+                    "Run TensorFlow in WSL 2 with the extra [and-cuda], or install TensorFlow 2.10 with CUDA 11.2 and "
+                    "cuDNN 8.1."
                 ),
                 effect="changes-env",
                 page=TF_PIP,
@@ -131,6 +131,7 @@ def cpu_build(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         r"(?i)Operator \w+ is not implemented for GPU|is_compiled_with_cuda\(\)[^\n]{0,12}\n?[^\n]{0,4}False",
         r"(?m)\b(?:pytorch|libtorch|jaxlib|tensorflow-base|tensorflow|onnxruntime)\s+\d\S*\s+(?:\S*_)?cpu_\S*",
     )
+    told = line is not None
     if line is None:
         line = _by_facts(machine) or _jax_without_gpu(machine)
     if line is None:
@@ -139,18 +140,24 @@ def cpu_build(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     if tensorflow and on_windows(machine) and newer(tensorflow.version, "2.11"):
         return
     # JAX says that it falls back on every machine without a GPU as well.
+    # So says a list of facts on every machine without a GPU, where the build for the CPU is the right one.
+    listed = not told and re.search(r"Is CUDA available", line.words[0]) and not gpu_expected(machine)
     idle = re.search(_JAX_FALLS_BACK, line.words[0]) and not gpu_expected(machine)
     yield found(
         say("The installed build has no CUDA in it, so the GPU stays idle"),
         say("Driver and toolkit are not the matter; another build of the same package is needed."),
         evidence=(line.evidence,),
-        severity="warning" if idle and not mentions(machine, r"\b(?:gpu|nvidia|cuda)\b(?!/TPU)") else None,
+        severity="note"
+        if listed
+        else "warning"
+        if idle and not mentions(machine, r"\b(?:gpu|nvidia|cuda)\b(?!/TPU)")
+        else None,
         fixes=(
             Fix(
                 summary=say(
-                    "Replace it by the GPU build: torch from an index of download.pytorch.org, "
-                    "jax[cuda12], tensorflow[and-cuda], onnxruntime-gpu. "
-                    "Where there is no such wheel, as for TensorFlow on aarch64, take the maker's container."
+                    "Replace it by the GPU build: torch from an index of download.pytorch.org, jax[cuda12], "
+                    "tensorflow[and-cuda], onnxruntime-gpu. Where there is no such wheel, as for TensorFlow on "
+                    "aarch64, take the maker's container."
                 ),
                 commands=(("envdoctor", "provision"),),
                 effect="changes-env",
@@ -218,7 +225,7 @@ def _jax_without_gpu(machine: Snapshot) -> Said | None:
     if (
         plugin
         or on_macos(machine)
-        or mentions(machine, r"cuInit|CUDA_ERROR|incompatible|not compatible|\bROCm\b|\bTPU v")
+        or mentions(machine, r"cuInit|CUDA_ERROR|No visible GPU|incompatible|not compatible|(?<!['\"])\bROCm\b|\bTPU v")
     ):
         return None
     asked = said(

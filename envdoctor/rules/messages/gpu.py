@@ -83,9 +83,8 @@ def _compat(machine: Snapshot, evidence: str, *, certain: bool) -> Found:
             value=f" {version}" if version else "",
         ),
         say(
-            "It comes from the package cuda-compat, which CUDA images put on the loader's "
-            "path, or from a copy left behind; "
-            "right after a driver update it is the old module that still runs."
+            "It comes from the package cuda-compat, which CUDA images put on the loader's path, or from a copy left "
+            "behind; right after a driver update it is the old module that still runs."
         ),
         evidence=(evidence, *(("driver.version",) if version else ())),
         certainty="certain" if certain else "likely",
@@ -230,8 +229,8 @@ def fell_off(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
             reboot(say("Restart the machine, from power off, to get the card back.")),
             Fix(
                 summary=say(
-                    "Then look at power supply and cables, temperature, riser and slot; try the "
-                    "card under a lower limit: nvidia-smi -pl."
+                    "Then look at power supply and cables, temperature, riser and slot; try the card under a lower "
+                    "limit: nvidia-smi -pl."
                 ),
                 page=XIDS,
             ),

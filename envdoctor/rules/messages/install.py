@@ -58,8 +58,8 @@ def thirty_two(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         fixes=(
             Fix(
                 summary=say(
-                    "Install the 64-bit Python of a version that the package supports, and make "
-                    "a new environment with it."
+                    "Install the 64-bit Python of a version that the package supports, and make a new environment "
+                    "with it."
                 ),
                 effect="changes-env",
             ),
@@ -112,8 +112,8 @@ def wrong_python(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         fixes=(
             Fix(
                 summary=say(
-                    "Install and run with one interpreter: PYTHON -m pip install …, with the "
-                    "Python that the wheel's tag names."
+                    "Install and run with one interpreter: PYTHON -m pip install …, with the Python that the wheel's "
+                    "tag names."
                 )
             ),
         ),
@@ -178,8 +178,8 @@ def no_wheel(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         fixes=(
             Fix(
                 summary=say(
-                    "Make an environment with a Python version that the release has wheels for, "
-                    "or take a release that has one for this Python."
+                    "Make an environment with a Python version that the release has wheels for, or take a release "
+                    "that has one for this Python."
                 ),
                 commands=(("envdoctor", "provision"),),
                 effect="changes-env",

@@ -101,8 +101,8 @@ def _off_path(line: Said) -> Found:
         fixes=(
             Fix(
                 summary=say(
-                    "Add their folder to LD_LIBRARY_PATH ($CONDA_PREFIX/lib for conda, /usr/local/cuda/lib64 "
-                    "for a toolkit; on Windows the bin folder to PATH)."
+                    "Add their folder to LD_LIBRARY_PATH ($CONDA_PREFIX/lib for conda, /usr/local/cuda/lib64 for a "
+                    "toolkit; on Windows the bin folder to PATH)."
                 ),
                 page=TF_PIP,
             ),
@@ -132,7 +132,7 @@ def libraries_missing(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         r"(?i)Cannot dlopen some GPU libraries",
         r"(?i)Unable to load (?:cuDNN|cuBLAS|cuFFT|cuSOLVER|cuSPARSE|CUPTI|NVRTC|cuda)[\w ]{0,20}\. ?Is it installed",
         r"(?i)CUDA_HOME (?:environment )?variable is not set|CUDA_HOME does not exist, unable to compile",
-        r"(?i)nvcc['\"]? failed: No such file|nvcc: (?:command )?not found|No such file or directory: ?'\S{0,80}nvcc'",
+        r"(?i)nvcc['\"]? failed: No such file|No such file or directory: ?'\S{0,80}nvcc'",
         r"(?i)failed to (?:open|load) libnvrtc-builtins\.so",
         r"(?i)could not (?:locate|find) (?:cudnn|cublas|cudart|zlibwapi)\w*\.dll",
         r"(?i)libcudart\.so not found in any environmental path",
@@ -143,6 +143,9 @@ def libraries_missing(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         r"(?i)Missing libdevice file|libdevice cannot be found",
         r"(?i)Failed to create CUDAExecutionProvider",
     )
+    # Without a compiler a wheel does as well; only what is to be compiled needs one.
+    if line is None and mentions(machine, r"error|fail|setup\.py|compil|\bbuild|\bcmake\b|install[^\n]{0,40}flash"):
+        line = said(machine, r"(?i)nvcc: (?:command )?not found|command ['\"]?nvcc['\"]? not found")
     drivers = (
         said(machine, r"Could not find cuda drivers on your machine") if line is None and not in_wsl(machine) else None
     )
@@ -167,8 +170,8 @@ def libraries_missing(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
             fixes=(
                 Fix(
                     summary=say(
-                        "Install TensorFlow 2.17 or newer with [and-cuda], or name the folders nvidia/*/lib "
-                        "in LD_LIBRARY_PATH."
+                        "Install TensorFlow 2.17 or newer with [and-cuda], or name the folders nvidia/*/lib in "
+                        "LD_LIBRARY_PATH."
                     ),
                     effect="changes-env",
                     page=TF_PIP,
@@ -186,8 +189,8 @@ def libraries_missing(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         fixes=(
             Fix(
                 summary=say(
-                    "Install them as the program's page says, in the major version that the message "
-                    "names: for TensorFlow tensorflow[and-cuda]."
+                    "Install them as the program's page says, in the major version that the message names: for "
+                    "TensorFlow tensorflow[and-cuda]."
                 ),
                 effect="changes-env",
                 page=TF_PIP,

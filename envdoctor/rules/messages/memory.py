@@ -69,7 +69,7 @@ def shm(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         r"(?i)/dev/shm[^\n]{0,80}(?:no space|too small|full|error|size \d|fail|100%)",
         r"(?i)(?:error|fail\w*)[^\n]{0,60}(?:shared memory segment|/dev/shm|shm)[^\n]{0,60}",
         (
-            r"(?i)posix_fallocate failed|using /tmp instead of /dev/shm|no space left on device: '/psm_"
+            r"(?i)posix_fallocate failed|using /tmp instead of /dev/shm|no space left on device: '/(?:psm|torch)_"
             r"|</torch_[^\n]{0,60}no space left"
         ),
         r"(?m)^(?:shm|tmpfs)[ \t]+(?:64M|65536)\b[^\n]{0,60}/dev/shm",
@@ -88,8 +88,8 @@ def shm(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         fixes=(
             on_host(
                 say(
-                    "Start the container with --ipc=host or --shm-size=8g; in Kubernetes mount "
-                    "an emptyDir with medium Memory there."
+                    "Start the container with --ipc=host or --shm-size=8g; in Kubernetes mount an emptyDir with "
+                    "medium Memory there."
                 ),
                 page=SHM,
             ),
@@ -130,6 +130,7 @@ def in_use(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         machine,
         r"(?:without|no) (?:any |running |visible )?process(?:es)?\b[^\n]{0,40}",
         r"(?:another|other) users?\b[^\n]{0,40}(?:gpu|memory|process)",
+        r"(?:看不到|没有)[^\n]{0,6}进程|(?:其他|别的|别人)[^\n]{0,12}(?:占用|进程)|显存[^\n]{0,8}被占",
     ):
         line = said(machine, *_OUT)
     if line is None:
@@ -241,8 +242,8 @@ def gpu_full(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         fixes=(
             Fix(
                 summary=say(
-                    "Take a smaller batch, shorter sequences, a quantised or smaller model, gradient "
-                    "checkpointing or offloading; lower what the engine reserves."
+                    "Take a smaller batch, shorter sequences, a quantised or smaller model, gradient checkpointing or "
+                    "offloading; lower what the engine reserves."
                 )
             ),
         ),
@@ -293,8 +294,8 @@ def host_full(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         fixes=(
             Fix(
                 summary=say(
-                    "Load with less memory (low_cpu_mem_usage, memory mapping, fewer workers), "
-                    "add swap, or use a machine with more memory."
+                    "Load with less memory (low_cpu_mem_usage, memory mapping, fewer workers), add swap, or use a "
+                    "machine with more memory."
                 )
             ),
         ),

@@ -129,8 +129,8 @@ def _mismatch(line: Said, detail: str) -> Found:
         fixes=(
             Fix(
                 summary=say(
-                    "Install the build of the program for the CUDA that is there (onnxruntime-gpu "
-                    "and others have one index for each CUDA)."
+                    "Install the build of the program for the CUDA that is there (onnxruntime-gpu and others have one "
+                    "index for each CUDA)."
                 ),
                 effect="changes-env",
                 page=ORT,
@@ -153,5 +153,6 @@ def _other_needed(machine: Snapshot) -> Said | None:
             r"your machine|version) is [\d.]+"
         ),
         r"(?i)(?:cudnn|cuda) (?:major )?version mismatch[^\n]{0,80}",
+        r"(?i)bitsandbytes CUDA binary at [^\n]{0,160}libbitsandbytes_cuda\d{2,3}\w{0,12}\.(?:so|dll)",
         r"(?i)(?:version|binary) not found[^\n]{0,160}libbitsandbytes_cuda\d{2,3}\w{0,12}\.(?:so|dll)",
     )

@@ -61,15 +61,15 @@ def runtime_not_known(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     yield found(
         say("The container engine that runs does not know or use NVIDIA's runtime"),
         say(
-            "An entry in its settings counts only once the daemon was restarted; Kubernetes "
-            "needs it as default runtime or by RuntimeClass."
+            "An entry in its settings counts only once the daemon was restarted; Kubernetes needs it as default "
+            "runtime or by RuntimeClass."
         ),
         evidence=(line.evidence,),
         fixes=(
             on_host(
                 say(
-                    "Register the runtime and restart the engine; for Kubernetes set it as the "
-                    "default one in the same way."
+                    "Register the runtime and restart the engine; for Kubernetes set it as the default one in the "
+                    "same way."
                 ),
                 ("sudo", "nvidia-ctk", "runtime", "configure", "--runtime=docker"),
                 ("sudo", "systemctl", "daemon-reload"),
@@ -117,8 +117,8 @@ def driver_root(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         fixes=(
             on_host(
                 say(
-                    "Correct or comment out root= in /etc/nvidia-container-runtime/config.toml and restart the engine; "
-                    "with Docker Desktop use Docker's engine packages instead."
+                    "Correct or comment out root= in /etc/nvidia-container-runtime/config.toml and restart the "
+                    "engine; with Docker Desktop use Docker's engine packages instead."
                 ),
                 ("sudo", "systemctl", "restart", "docker"),
                 effect="needs-root",
@@ -236,6 +236,7 @@ def capabilities(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
             r"(?i)lib(?:nvcuvid|nvidia-encode|nvoptix|GLX_nvidia|EGL_nvidia)\.so[^\n]{0,40}(?:cannot "
             r"open|not found|no such)"
         ),
+        r"(?i)NVENC library file is not found|Please ensure NV driver is installed",
         r"(?i)(?:fail\w*|cannot|unable)[^\n]{0,12} load(?:ing)? (?:lib)?(?:nvcuvid|nvenc|nvidia-encode)",
     ) or (
         said(

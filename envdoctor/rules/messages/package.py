@@ -80,8 +80,8 @@ def companion(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         fixes=(
             Fix(
                 summary=say(
-                    "Install the release of the package that belongs to this torch, from the "
-                    "same index, or both anew in one command."
+                    "Install the release of the package that belongs to this torch, from the same index, or both anew "
+                    "in one command."
                 ),
                 effect="changes-env",
                 page=START,
@@ -170,8 +170,8 @@ def no_avx(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         fixes=(
             Fix(
                 summary=say(
-                    "Use a build without AVX (conda-forge, or from source), TensorFlow 1.5, or "
-                    "another machine; in a virtual machine pass the host's CPU through."
+                    "Use a build without AVX (conda-forge, or from source), TensorFlow 1.5, or another machine; in a "
+                    "virtual machine pass the host's CPU through."
                 ),
                 effect="changes-env",
             ),

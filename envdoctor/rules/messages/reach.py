@@ -132,8 +132,8 @@ def unreachable(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         fixes=(
             Fix(
                 summary=say(
-                    "Set HTTPS_PROXY to the proxy that leads out, or name a mirror that is reachable "
-                    "(pip: --index-url; the hub: HF_ENDPOINT)."
+                    "Set HTTPS_PROXY to the proxy that leads out, or name a mirror that is reachable (pip: "
+                    "--index-url; the hub: HF_ENDPOINT)."
                 )
             ),
         ),

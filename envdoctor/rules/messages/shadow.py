@@ -125,8 +125,8 @@ def cudnn_shadowed(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
             ),
             Fix(
                 summary=say(
-                    "Where the system or a second package brings it, remove that copy or match "
-                    "its release to the framework's."
+                    "Where the system or a second package brings it, remove that copy or match its release to the "
+                    "framework's."
                 ),
                 effect="changes-env",
             ),
@@ -190,8 +190,8 @@ def cudnn_older(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         fixes=(
             Fix(
                 summary=say(
-                    "Update cuDNN to the release that the message asks for (conda: cudnn, pip: "
-                    "nvidia-cudnn-cu12), and remove older copies on the loader's path."
+                    "Update cuDNN to the release that the message asks for (conda: cudnn, pip: nvidia-cudnn-cu12), "
+                    "and remove older copies on the loader's path."
                 ),
                 effect="changes-env",
             ),

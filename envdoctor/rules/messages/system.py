@@ -55,8 +55,8 @@ def glibc(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         fixes=(
             Fix(
                 summary=say(
-                    "Use a newer release of the system, a container, or an older version of the "
-                    "package that was built for this glibc."
+                    "Use a newer release of the system, a container, or an older version of the package that was "
+                    "built for this glibc."
                 ),
                 effect="changes-env",
             ),
@@ -95,9 +95,8 @@ def libstdcxx(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         fixes=(
             Fix(
                 summary=say(
-                    "Let the environment's copy be loaded: install libstdcxx-ng from conda-forge "
-                    "and put $CONDA_PREFIX/lib first, or drop an LD_LIBRARY_PATH that prefers "
-                    "the system's."
+                    "Let the environment's copy be loaded: install libstdcxx-ng from conda-forge and put "
+                    "$CONDA_PREFIX/lib first, or drop an LD_LIBRARY_PATH that prefers the system's."
                 ),
                 commands=(("conda", "install", "-c", "conda-forge", "libstdcxx-ng"),),
                 effect="changes-env",

@@ -53,9 +53,8 @@ def wsl_one(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     yield found(
         say("The distribution runs in WSL 1, which cannot reach a GPU"),
         say(
-            "Its kernel is the translation layer of WSL 1. No driver or toolkit inside "
-            "changes that; the distribution has to "
-            "be converted to WSL 2."
+            "Its kernel is the translation layer of WSL 1. No driver or toolkit inside changes that; the distribution "
+            "has to be converted to WSL 2."
         ),
         evidence=(line.evidence,),
         fixes=(
@@ -106,8 +105,7 @@ def windows_too_old(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         ),
         say(
             "Windows itself provides the GPU device and libdxcore to WSL, so neither a driver nor anything in Linux "
-            "helps "
-            "before Windows is updated."
+            "helps before Windows is updated."
         ),
         evidence=(line.evidence,),
         fixes=(
@@ -130,7 +128,7 @@ def _gpu_works(machine: Snapshot) -> bool:
     "error",
     needs=("problems", "system.wsl"),
     supersedes=("MSG104", "MSG105", "MSG211", "MSG212", "MSG905"),
-    sources=(GUIDE, "https://docs.nvidia.com/nsight-visual-studio-edition/reference/index.html"),
+    sources=(GUIDE, "https://docs.nvidia.com/deploy/nvidia-smi/index.html"),
 )
 def tcc_mode(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     """The GPU runs in TCC mode, and WSL can only use cards in WDDM mode.
@@ -154,8 +152,8 @@ def tcc_mode(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         fixes=(
             in_windows(
                 say(
-                    "Switch the card to WDDM as administrator, then restart WSL; a card or driver "
-                    "that knows no WDDM cannot serve WSL."
+                    "Switch the card to WDDM as administrator, then restart WSL; a card or driver that knows no WDDM "
+                    "cannot serve WSL."
                 ),
                 ("nvidia-smi", "-dm", "0"),
                 ("wsl", "--shutdown"),
@@ -210,8 +208,8 @@ def linux_driver(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         fixes=(
             Fix(
                 summary=say(
-                    "Remove the Linux driver packages in the distribution, then restart WSL from "
-                    "Windows: wsl --shutdown."
+                    "Remove the Linux driver packages in the distribution, then restart WSL from Windows: wsl "
+                    "--shutdown."
                 ),
                 commands=(("sudo", "apt", "purge", "nvidia-driver-*", "libnvidia-compute-*", "nvidia-utils-*"),),
                 effect="needs-root",
@@ -265,8 +263,8 @@ def libcuda_off_path(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         fixes=(
             Fix(
                 summary=say(
-                    "Name the folder for this shell; to keep it, write it into /etc/ld.so.conf.d/wsl.conf "
-                    "and run sudo ldconfig."
+                    "Name the folder for this shell; to keep it, write it into /etc/ld.so.conf.d/wsl.conf and run "
+                    "sudo ldconfig."
                 ),
                 commands=(("export", "LD_LIBRARY_PATH=/usr/lib/wsl/lib"),),
                 page=GUIDE,

@@ -129,7 +129,7 @@ def memory_limit(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     certainty="likely",
     needs=("problems", "system.wsl"),
     supersedes=("MSG206", "MSG211"),
-    sources=("https://github.com/microsoft/WSL/issues/11277",),
+    sources=("https://github.com/microsoft/WSL/issues/6617",),
 )
 def broken_release(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     """A release of Windows, its driver or WSL broke GPU access that worked before.

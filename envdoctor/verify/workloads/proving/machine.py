@@ -7,10 +7,18 @@ import sys
 class Unusable(Exception):
     """The environment cannot do the work at all; says why and what to do."""
 
+    status = "failed"
+
     def __init__(self, reason, hint=None):
         super().__init__(reason)
         self.reason = reason
         self.hint = hint
+
+
+class Absent(Unusable):
+    """What the work is done with is not here and cannot be had; the environment is not to blame."""
+
+    status = "not-run"
 
 
 def host_peak_bytes():
@@ -31,6 +39,18 @@ def host_peak_bytes():
         return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def memory_limit():
+    """Give what the system allows this process in private memory (ulimit -d, ulimit -v); None: it sets no limit."""
+    try:
+        import resource  # Windows has none
+    except ImportError:
+        return None
+    names = [name for name in ("RLIMIT_DATA", "RLIMIT_AS") if hasattr(resource, name)]
+    limits = [resource.getrlimit(getattr(resource, name))[0] for name in names]
+    limits = [limit for limit in limits if limit != resource.RLIM_INFINITY and limit >= 0]
+    return min(limits) if limits else None
 
 
 def cpu_name():

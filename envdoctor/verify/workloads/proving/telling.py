@@ -25,16 +25,23 @@ import sys
 import time
 import traceback
 
-from machine import Unusable, first_line, host_peak_bytes, readable, size
+from machine import Unusable, first_line, host_peak_bytes, memory_limit, readable, size
 
 OUT_OF_MEMORY = re.compile(
-    r"out of memory|can't allocate memory|not enough memory|ALLOC_FAILED|RESOURCE_EXHAUSTED", re.IGNORECASE
+    r"out of memory|can't allocate memory|not enough memory|ALLOC_FAILED|RESOURCE_EXHAUSTED|OOM when allocating"
+    r"|failed to allocate memory|Dst tensor is not initialized",  # TensorFlow's words for a copy that found no room
+    re.IGNORECASE,
 )
 # A float32 result may differ from the float64 one by this share of the largest value. float32 keeps 2^-24 = 6e-8 of a
 # number and a few thousand summands make about 1e-6 of it; TF32 keeps 2^-11 = 5e-4, and must not pass for float32.
 RELATIVE_TOLERANCE = 1e-4
 
-REQUESTED = re.compile(r"(?:tried to allocate|out of memory allocating) ([\d.]+ ?(?:[KMGT]i?B|bytes))", re.IGNORECASE)
+# torch, JAX and numpy, in their own words.
+REQUESTED = re.compile(
+    r"(?:tried to allocate|trying to allocate|out of memory allocating|unable to allocate) "
+    r"([\d.]+ ?(?:[KMGT]i?B|bytes))",
+    re.IGNORECASE,
+)
 
 
 class Ended(Exception):
@@ -74,6 +81,7 @@ class Run:
             "metrics": self.metrics,
             "checks": [],
             "trials": [],
+            "answer": None,
         }
         # Libraries, C code included, print to descriptor 1: it becomes stderr, and only this object knows stdout.
         sys.stdout.flush()
@@ -113,6 +121,10 @@ class Run:
         """Write down a measurement; one that is not finite is left out, since JSON cannot hold it."""
         self.metrics[name] = value if not isinstance(value, float) or math.isfinite(value) else None
 
+    def answered(self, text):
+        """Write down what a trained network said."""
+        self.outcome["answer"] = text
+
     @contextlib.contextmanager
     def importing(self):
         """Import the framework inside; a failure becomes the outcome."""
@@ -126,6 +138,11 @@ class Run:
                 problem = Unusable(
                     "%s is not installed in %s" % (framework, sys.executable),
                     "install it with: %s -m pip install %s" % (sys.executable, framework),
+                )
+            else:
+                problem = Unusable(
+                    "%s is installed, but %s, which it needs, is not" % (framework, problem.name),
+                    "install it with: %s -m pip install %s" % (sys.executable, problem.name),
                 )
             self._give_up(problem)
         except (ImportError, OSError) as problem:
@@ -189,6 +206,8 @@ class Run:
         first, last = sum(losses[:part]) / part, sum(losses[-part:]) / part
         self.measured("loss_first", first)
         self.measured("loss_last", last)
+        if all(math.isfinite(loss) for loss in losses):
+            self.measured("losses", [float("%.6g" % loss) for loss in losses])
         self.check("loss falls", last <= ratio * first, "at most %.3g" % (ratio * first), "%.3g" % last)
 
     def speed(self, once, items, unit, seconds):
@@ -214,17 +233,29 @@ def explain(problem, run):
     """Turn what was raised into a status, a reason and a hint."""
     words = first_line(problem)
     if isinstance(problem, Unusable):
-        return "failed", problem.reason, problem.hint
+        return problem.status, problem.reason, problem.hint
     if isinstance(problem, Ended):
         return "crashed", "it was asked to end (SIGTERM) in the stage '%s'" % run.stage, None
     if isinstance(problem, KeyboardInterrupt):
         return "crashed", "it was interrupted in the stage '%s'" % run.stage, None
-    named = any(kind.__name__ in ("OutOfMemoryError", "ResourceExhaustedError") for kind in type(problem).__mro__)
-    if named or isinstance(problem, MemoryError) or (isinstance(problem, RuntimeError) and OUT_OF_MEMORY.search(words)):
+    kinds = {kind.__name__ for kind in type(problem).__mro__}
+    named = kinds & {"OutOfMemoryError", "ResourceExhaustedError", "MemoryError"}
+    # RuntimeError is torch's and JAX's, OpError TensorFlow's.
+    if named or (kinds & {"RuntimeError", "OpError"} and OUT_OF_MEMORY.search(str(problem))):
+        run.outcome["shortage"] = shortage(problem)
         return "out-of-memory", _memory_reason(str(problem), run), "end other programs that hold memory, then try again"
     if "no kernel image is available" in words:
         return "failed", run.device.no_code(), "`envdoctor provision` chooses a build that has code for this card"
     return "crashed", "%s in the stage '%s': %s" % (type(problem).__name__, run.stage, words), None
+
+
+def shortage(problem):
+    """Tell what Python was doing when memory ran out, and the allocator's own words."""
+    names = [frame.name for frame in traceback.extract_tb(problem.__traceback__)]
+    moments = {"backward": "backward", "step": "optimizer", "apply_gradients": "optimizer", "forward": "forward"}
+    moments.update(dict.fromkeys(("_apply", "build", "placed", "weights"), "weights"))
+    found = [moments[name] for name in names if name in moments]
+    return {"moment": found[-1] if found else None, "words": str(problem)[:4000], "limit_bytes": memory_limit()}
 
 
 def _memory_reason(words, run):

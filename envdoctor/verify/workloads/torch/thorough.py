@@ -18,8 +18,8 @@ from torch import nn
 from torch.nn import functional
 
 # As shares of the largest value, against float32. bfloat16 keeps 2^-9 of a number and float16 2^-12; some fifty layers
-# add up. int8 keeps 1/255 of each layer's range.
-TOLERANCES = {"bf16": 0.1, "fp16": 0.02, "int8": 0.25}
+# add up: measured 0.005 to 0.012 in bf16. int8 keeps 1/255 of each layer's range: measured 0.01 to 0.07.
+TOLERANCES = {"bf16": 0.04, "fp16": 0.01, "int8": 0.2}
 TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 STEPS = 8  # on one batch, whose loss must fall
 WORKERS = 2
@@ -162,7 +162,12 @@ def check_finite_differences(run):
                 flat[index] = kept
                 found.append(part.grad.view(-1)[index].item())
                 expected.append((ends[0] - ends[1]) / (2 * width))
-    run.agree("gradient agrees with finite differences", torch.tensor(found), torch.tensor(expected), tolerance)
+    run.agree(
+        "gradient agrees with finite differences",
+        torch.tensor(found, dtype=torch.float64),
+        torch.tensor(expected, dtype=torch.float64),
+        tolerance,
+    )
 
 
 def check_checkpoint(run, subject):
@@ -257,6 +262,9 @@ def check_all_reduce(run):
     run.progress("all-reduce", 0, 1)
     script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "allreduce.py")
     command = [sys.executable, script, "--backend", "nccl", "--processes", str(count)]
-    done = subprocess.run(command, stdout=2, timeout=ALL_REDUCE_SECONDS, check=False)
-    run.check("all-reduce over %d GPUs" % count, done.returncode == 0, "status 0", "status %d" % done.returncode)
+    try:
+        told = "status %d" % subprocess.run(command, stdout=2, timeout=ALL_REDUCE_SECONDS, check=False).returncode
+    except subprocess.TimeoutExpired:
+        told = "no end after %d s" % ALL_REDUCE_SECONDS
+    run.check("all-reduce over %d GPUs" % count, told == "status 0", "status 0", told)
     run.tried("all-reduce over several devices")

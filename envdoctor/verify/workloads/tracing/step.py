@@ -5,8 +5,10 @@ imports and calls the person's module, which is code of theirs: it is started on
 FakeTensors, which have shapes and lifetimes but no numbers, so no memory to speak of is taken and nothing is computed.
 
 What is said: JSON, one object a line on stdout. `{"stage": "trace"}` while it runs; the events in pieces,
-`{"deltas": [512, -512], "mates": [4, 0]}` (bytes made and what for, or let go and by which event they were made); and
-at the end `{"traced": {...}}` or `{"problem": "...", "hint": "..."}`. Whatever the module prints goes to stderr.
+`{"deltas": [512, -512], "mates": [4, 0]}` (bytes made and what for, or let go and by which event they were made), and
+so the operations of the last pass and of its step, `{"work": [[0, 64, 512]]}` (kind, floating-point operations, and the
+bytes that are read and written); at the end `{"traced": {...}}` or `{"problem": "...", "hint": "..."}`. Whatever the
+module prints goes to stderr.
 """
 
 import argparse
@@ -22,6 +24,7 @@ import weakref
 
 # What bytes are for, in the order of the fields of envdoctor's record Parts.
 WEIGHTS, BUFFERS, GRADIENTS, OPTIMIZER, ACTIVATIONS, TEMPORARY, INPUTS = range(7)
+PRODUCT, CONVOLUTION, ELEMENTS, IN_PLACE = range(4)  # what an operation does
 BLOCK = 512  # the CUDA caching allocator rounds every request up to this
 PIECE = 20000  # events a line
 
@@ -55,6 +58,7 @@ class Book:
         self.kind = WEIGHTS
         self.flops = 0
         self.moved = 0
+        self.work = []  # of the last pass, and behind it of the step
         self.known = weakref.WeakKeyDictionary()
 
     def see(self, tensor):
@@ -143,11 +147,15 @@ def follow(torch, book, wanted):
             given = [each for each in tree_flatten((args, kwargs))[0] if isinstance(each, torch.Tensor)]
             for each in flat:
                 book.see(each)
-            if not func.is_view:
-                book.moved += sum(each.numel() * each.element_size() for each in (*given, *flat))
+            moved = 0 if func.is_view else sum(each.numel() * each.element_size() for each in (*given, *flat))
             count = flop_registry.get(func._overloadpacket)
-            if count is not None:
-                book.flops += int(count(*args, **kwargs, out_val=out))
+            flops = 0 if count is None else int(count(*args, **kwargs, out_val=out))
+            book.moved += moved
+            book.flops += flops
+            if not func.is_view:
+                name = func._overloadpacket.__name__
+                kind = ELEMENTS if count is None else CONVOLUTION if "conv" in name else PRODUCT
+                book.work.append([IN_PLACE if kind == ELEMENTS and name.endswith("_") else kind, flops, moved])
             return out
 
     # Modules that copy their layers (nn.TransformerEncoder) copy a fake tensor's mode too, and two modes do not mix.
@@ -180,6 +188,8 @@ def follow(torch, book, wanted):
             "flops": book.flops,
             "moved": book.moved,
             "events": len(book.deltas),
+            "passed": step.passed,
+            "operations": len(book.work),
         }
 
 
@@ -219,6 +229,7 @@ class Steps:
             "adamw": lambda: torch.optim.AdamW(weights, **decay),
         }
         self.weights = weights
+        self.passed = 0  # operations of a pass
         self.optimizer = make[wanted.optimizer]() if wanted.mode == "training" else None
 
     def once(self):
@@ -229,6 +240,7 @@ class Steps:
             self.forward_and_backward(training)
         book.flops = book.flops // passes * self.wanted.accumulation
         book.moved = book.moved // passes * self.wanted.accumulation
+        self.passed = len(book.work)
         if training:
             book.enter("step")
             self.optimize()
@@ -236,6 +248,7 @@ class Steps:
     def forward_and_backward(self, training):
         """Do one pass."""
         book, torch = self.book, self.torch
+        book.work = []
         book.enter("forward")
         mixed = {"amp-fp16": torch.float16, "amp-bf16": torch.bfloat16}.get(self.wanted.dtype)
         casting = torch.autocast("cpu", mixed or torch.bfloat16, enabled=mixed is not None)
@@ -313,6 +326,8 @@ def main():
     deltas, mates = book.deltas[: traced["events"]], book.mates[: traced["events"]]
     for at in range(0, len(deltas), PIECE):
         voice.say(deltas=deltas[at : at + PIECE], mates=mates[at : at + PIECE])
+    for at in range(0, len(book.work), PIECE):
+        voice.say(work=book.work[at : at + PIECE])
     voice.say(traced=traced)
     return 0
 
