@@ -13,7 +13,7 @@ def main() -> NoReturn:
     # What a short command allocates stays until it ends; looking for cycles in it costs a thirtieth of the whole.
     gc.set_threshold(100_000)
     if sys.argv[1:] in (["--help"], ["-h"]):
-        from envdoctor.host.language import preferred
+        from envdoctor.language import preferred
 
         if preferred(os.environ) == "en":
             _leave(_help())

@@ -7,12 +7,14 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from documents import blocks, inline
 
 from envdoctor import errors
 from envdoctor.cli.commands import COMMANDS
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text()
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+CHINESE = (ROOT / "README.zh.md").read_text(encoding="utf-8")
 
 
 def block(name: str) -> str:
@@ -33,6 +35,38 @@ def test_ci_runs_the_test_command_of_the_readme() -> None:
     assert extract
     found = subprocess.run(("awk", extract.group(1), "README.md"), cwd=ROOT, capture_output=True, text=True, check=True)
     assert found.stdout.strip() == block("test")
+
+
+def test_the_chinese_readme_has_the_blocks_of_the_english_one() -> None:
+    assert list(blocks(CHINESE)) == list(blocks(README))
+
+
+def test_the_chinese_readme_names_the_same_commands_options_and_statuses() -> None:
+    def rows(text: str) -> list[str]:
+        return re.findall(r"^\| (`envdoctor .+?`|\d+) \|", text, re.MULTILINE)
+
+    def named(text: str) -> set[str]:
+        return {span for span in inline(text) if re.match(r"(envdoctor|python|pipx|sudo|\.venv)\b|--", span)}
+
+    assert rows(CHINESE) == rows(README)
+    # What it says besides: the mirrors by name.
+    assert named(CHINESE) - {"--mirror tuna"} == named(README)
+
+
+def test_the_chinese_readme_has_the_sections_and_links_of_the_english_one() -> None:
+    def shape(text: str) -> list[int]:
+        return [len(found) for found in re.findall(r"^(#+) ", text, re.MULTILINE)]
+
+    def links(text: str) -> set[str]:
+        return set(re.findall(r"\]\(([^)]+)\)", text)) - {"README.md", "README.zh.md"}
+
+    assert shape(CHINESE) == shape(README)
+    assert links(CHINESE) == links(README)
+
+
+def test_links_of_the_readme_lead_somewhere() -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", README + CHINESE):
+        assert (ROOT / target).exists(), target
 
 
 def test_every_command_is_in_the_readme() -> None:

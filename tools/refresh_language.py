@@ -15,6 +15,7 @@ import io
 import json
 import sys
 from collections.abc import Iterator
+from datetime import datetime, timezone
 from pathlib import Path
 
 import click
@@ -25,7 +26,7 @@ from babel.messages.pofile import read_po, write_po
 from jinja2.ext import babel_extract
 
 from envdoctor.cli.commands import COMMANDS, envdoctor
-from envdoctor.host.language import DOMAIN, FOLDER, LANGUAGES
+from envdoctor.language import DOMAIN, FOLDER, LANGUAGES
 
 ROOT = Path(__file__).resolve().parent.parent
 # What of click is said on the command lines of this program.
@@ -46,9 +47,17 @@ def messages() -> dict[Said, str]:
 def refreshed(language: str) -> Catalog:
     """Give the kept catalogue of a language with exactly the messages of today; a translation that exists stays."""
     kept = read(language)
-    catalog = Catalog(locale=language, domain=DOMAIN, project=DOMAIN, fuzzy=False, charset="utf-8")
-    # Headers that change by the day would make every run a difference.
-    catalog.mime_headers = [(name, text) for name, text in catalog.mime_headers if name in _HEADERS]
+    # A date of the day would make every run a difference.
+    catalog = Catalog(
+        locale=language,
+        domain=DOMAIN,
+        project=DOMAIN,
+        version="",
+        header_comment=f"# Messages of {DOMAIN}; tools/refresh_language.py keeps them.",
+        creation_date=_DAY,
+        revision_date=_DAY,
+        fuzzy=False,
+    )
     for message, where in sorted(messages().items(), key=lambda each: (each[1], str(each[0]))):
         before = kept.get(message if isinstance(message, str) else message[0])
         same = before is not None and before.id == message
@@ -56,7 +65,7 @@ def refreshed(language: str) -> Catalog:
     return catalog
 
 
-_HEADERS = ("MIME-Version", "Content-Type", "Content-Transfer-Encoding", "Plural-Forms", "Language")
+_DAY = datetime(2026, 11, 24, tzinfo=timezone.utc)
 
 
 def read(language: str) -> Catalog:

@@ -10,7 +10,7 @@ from envdoctor.app.examining import examine, locate
 from envdoctor.host import Host
 from envdoctor.model.requirement import Checked, Requirements, State
 from envdoctor.model.snapshot import Gpu, Snapshot
-from envdoctor.model.speech import say
+from envdoctor.model.speech import say, say_number
 from envdoctor.model.version import at_least, readable
 from envdoctor.report.quantities import size
 from envdoctor.rules.variables import parse
@@ -62,7 +62,7 @@ def _of_driver(machine: Snapshot, wanted: Requirements) -> Iterator[Checked]:
                 name,
                 needed,
                 state,
-                value if name == "driver" else say("the driver runs CUDA up to {value}", value=value),
+                value if name == "driver" else say("the driver runs CUDA up to {version}", version=value),
             )
         elif gap:
             yield _checked(name, needed, "unknown", say("could not look: {detail}", detail=gap.detail))
@@ -86,7 +86,11 @@ def _of_gpus(machine: Snapshot, wanted: Requirements) -> Iterator[Checked]:
         found = (
             say("could not look: {detail}", detail=gap.detail)
             if gap
-            else say("{sure_count} can be used{hidden}", sure_count=len(sure), hidden=hidden)
+            else say(
+                "{count} can be used, {variable} hides {hidden}", count=len(sure), variable=_VISIBLE, hidden=hidden
+            )
+            if hidden
+            else say("{count} can be used", count=len(sure))
         )
         yield _checked("gpu", say("{count} or more", count=count), state, found)
     floor, free = wanted.capability, wanted.gpu_free_bytes
@@ -120,8 +124,8 @@ def _needed(asked: str | int) -> str:
     )
 
 
-def _usable(machine: Snapshot) -> tuple[tuple[Gpu, ...], str]:
-    """Give the GPUs that a program of this process gets, and how many CUDA_VISIBLE_DEVICES hides, in words."""
+def _usable(machine: Snapshot) -> tuple[tuple[Gpu, ...], int]:
+    """Give the GPUs that a program of this process gets, and how many CUDA_VISIBLE_DEVICES hides."""
     driver = machine.driver
     runs = driver is not None and (driver.nvml == 0 or (driver.nvml is None and driver.cuda is not None))
     listed = tuple(gpu for gpu in machine.nvidia_gpus if gpu.index is not None and not gpu.lost and runs)
@@ -129,10 +133,9 @@ def _usable(machine: Snapshot) -> tuple[tuple[Gpu, ...], str]:
     value = machine.variable(_VISIBLE)
     chosen = None if value is None else parse(value, listed)
     if chosen is None:
-        return listed + others, ""
+        return listed + others, 0
     kept = tuple(listed[place] for place in chosen.visible)
-    away = len(listed) - len(kept)
-    return kept + others, say(", {visible} hides {away}", visible=_VISIBLE, away=away) if away else ""
+    return kept + others, len(listed) - len(kept)
 
 
 def _kept(
@@ -149,10 +152,13 @@ def _kept(
     silent = [gpu for gpu, has in told if has is None or not readable(has)]
     state: State = "ok" if len(sure) >= count else "unknown" if len(sure) + len(silent) >= count else "not met"
     shown = [size(int(has)) if name == "memory" else has for _, has in told if has is not None]
-    words = say("{sure_count} of {gpus_count} GPUs", sure_count=len(sure), gpus_count=len(gpus)) + (
-        f" ({', '.join(shown)})" if shown else ""
+    words = (
+        say("{count} of {all} GPUs ({values})", count=len(sure), all=len(gpus), values=", ".join(shown))
+        if shown
+        else say("{count} of {all} GPUs", count=len(sure), all=len(gpus))
     )
-    words += say(", {silent_count} could not be asked", silent_count=len(silent)) if silent else ""
+    if silent:
+        words = say("{answer}, {count} could not be asked", answer=words, count=len(silent))
     return tuple(gpu for gpu in gpus if gpu in sure or gpu in silent), _checked(name, needed, state, words)
 
 
@@ -168,15 +174,15 @@ def _of_memory(machine: Snapshot, wanted: Requirements) -> Iterator[Checked]:
         if floor is None:
             continue
         fact = "memory.available_bytes" if name == "ram" else "memory.shm_bytes"
-        gap, needed = machine.gap(fact), say("{floor} available", floor=size(floor))
+        gap, needed = machine.gap(fact), say("{size} available", size=size(floor))
         if value is not None:
-            yield _checked(name, needed, value >= floor, say("{value} available", value=size(value)))
+            yield _checked(name, needed, value >= floor, say("{size} available", size=size(value)))
         elif gap or name == "ram":
             yield _checked(
                 name,
                 needed,
                 "unknown",
-                say("could not look: {detail}", detail=gap.detail if gap else "the system does not say"),
+                say("could not look: {detail}", detail=gap.detail if gap else say("the system does not say")),
             )
         else:
             yield _checked(name, needed, False, say("there is no /dev/shm"))
@@ -204,9 +210,9 @@ def _of_framework(host: Host, wanted: Requirements, python: str | None, timeout:
     assert wanted.framework is not None
     place = locate(host, python)
     count = max(1, wanted.gpus or 0) if wanted.needs_gpu else 0
-    needed = f"{wanted.framework}{wanted.framework_versions}" + (
-        say(" that sees {count} GPU", count=count) if count else ""
-    )
+    needed = f"{wanted.framework}{wanted.framework_versions}"
+    if count:
+        needed = say("{framework} that sees {count} GPU", framework=needed, count=count)
     if place is None:
         raise errors.Unreadable(
             say("no Python was found to ask"), say("activate an environment, or name one with --python")
@@ -219,11 +225,11 @@ def _of_framework(host: Host, wanted: Requirements, python: str | None, timeout:
         fits = SpecifierSet(wanted.framework_versions, prereleases=True).contains(seen.version)
     except InvalidVersion:  # a build of somebody's own, of which no range speaks
         fits = not wanted.framework_versions
-    found = say(
-        "{framework} {version}, sees {gpus} GPU{rest}",
+    found = say_number(
+        "{framework} {version}, sees {number} GPU",
+        "{framework} {version}, sees {number} GPUs",
+        seen.gpus,
         framework=wanted.framework,
         version=seen.version,
-        gpus=seen.gpus,
-        rest="" if seen.gpus == 1 else "s",
     )
     return _checked("framework", needed, fits and seen.gpus >= count, found)

@@ -238,7 +238,7 @@ def _settled(plan: Plan, python: str, facts: Knowledge) -> Plan:
         say(
             "{index_url} cannot be reached or lacks {packages}, and your own configuration ({pip}) offers nothing "
             "that fits",
-            index_url=stack.index_url or "your package index",
+            index_url=stack.index_url or say("your package index"),
             packages=stack.packages[stack.distribution],
             pip=pip.configuration(python),
         ),

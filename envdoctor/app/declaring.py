@@ -114,7 +114,7 @@ def _text(name: str, largest: int = LARGEST_FILE) -> str:
             content = file.read(largest + 1)
     except (OSError, ValueError) as problem:
         raise errors.Unreadable(
-            say("{name} cannot be read: {getattr}", name=name, getattr=getattr(problem, "strerror", problem))
+            say("{name} cannot be read: {problem}", name=name, problem=getattr(problem, "strerror", problem))
         ) from None
     if len(content) > largest:
         raise errors.Unreadable(

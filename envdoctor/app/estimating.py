@@ -183,7 +183,7 @@ def _held(card: NvmlGpu, count: int) -> tuple[str, ...]:
         held = say(
             "{used_bytes:.0f} MiB of {name} are held by other processes now",
             used_bytes=card.used_bytes / (1 << 20),
-            name=card.name or "the card",
+            name=card.name or say("the card"),
         )
         notes = (say("{held}, and not counted as free", held=held),)
     return (

@@ -74,7 +74,7 @@ def _fetched(name: str, endpoint: str) -> tuple[bytes, str]:
     except ImportError:
         raise errors.MissingPart(
             say("the Python package requests is needed to ask the hub"),
-            say("pip install 'envdoctor[hub]', or ") + _by_hand(name),
+            say("pip install 'envdoctor[hub]', or {by_hand}", by_hand=_by_hand(name)),
         ) from None
     address = f"{endpoint}/{name}/resolve/main/config.json"
     try:

@@ -32,7 +32,9 @@ def described(
     """
     for name, value in (("--driver", driver), ("--glibc", glibc)):
         if value is not None and not re.fullmatch(r"\d+(\.\d+)*", value):
-            raise errors.UsageProblem(say("{name} {value} is not a version like 535.183.01", name=name, value=value))
+            raise errors.UsageProblem(
+                say("{option} {version} is not a version like 535.183.01", option=name, version=value)
+            )
     elsewhere = os is not None and os != target.os
     return Target(
         os=os or target.os,

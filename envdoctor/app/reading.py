@@ -88,10 +88,10 @@ def read_snapshot(name: str) -> Snapshot:
     if header.schema_version != SCHEMA_VERSION:
         raise errors.Unreadable(
             say(
-                "{name} has schema {schema_version}; this envdoctor reads schema {schema_version2}",
+                "{name} has schema {schema}; this envdoctor reads schema {known}",
                 name=name,
-                schema_version=header.schema_version,
-                schema_version2=SCHEMA_VERSION,
+                schema=header.schema_version,
+                known=SCHEMA_VERSION,
             ),
             say("update envdoctor, or make the snapshot again"),
         )

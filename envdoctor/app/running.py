@@ -16,6 +16,7 @@ from envdoctor.host.local import LocalHost
 from envdoctor.model.finding import Diagnosis
 from envdoctor.model.run import GpuUse, Room, Run
 from envdoctor.model.snapshot import Problem, Snapshot, merge
+from envdoctor.model.speech import message, say
 
 SHM = "/dev/shm"  # noqa: S108  # a file system that is looked at
 # What the end of a program is judged by, besides its own words.
@@ -30,7 +31,7 @@ _SHELL_WORDS = {  # what a shell prints for a program that these end, and report
     "SIGKILL": "Killed",
 }
 _ASKED = frozenset(("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGPIPE"))  # somebody wanted it to end
-_WATCH = "envdoctor's watch"
+_WATCH = message("envdoctor's watch")
 
 
 class Sights:
@@ -152,9 +153,10 @@ def run(argv: tuple[str, ...], environ: Mapping[str, str], interval: float) -> t
 
 def _not_started(program: str, problem: OSError) -> errors.NotStarted:
     if isinstance(problem, FileNotFoundError):
-        hint = "name a program on PATH, or its path; a script of Python is run by `python train.py`"
-        return errors.NotStarted(f"there is no program {program}", hint, errors.NO_PROGRAM)
-    return errors.NotStarted(f"{program} cannot be started: {problem.strerror}", None, errors.CANNOT_RUN)
+        hint = say("name a program on PATH, or its path; a script of Python is run by `python train.py`")
+        return errors.NotStarted(say("there is no program {program}", program=program), hint, errors.NO_PROGRAM)
+    words = say("{program} cannot be started: {problem}", program=program, problem=problem.strerror)
+    return errors.NotStarted(words, None, errors.CANNOT_RUN)
 
 
 def _run(argv: tuple[str, ...], ended: Accompanied, sights: Sights) -> Run:
@@ -185,7 +187,7 @@ def _told(host: Host, done: Run, ended: Accompanied, sights: Sights) -> Snapshot
     """Join the program's last words, what the watch saw, and the facts of this machine that those are judged by."""
     from envdoctor import readers
 
-    words = readers.read(ended.tail, "its output")
+    words = readers.read(ended.tail, say("its output"))
     seen = (*_kernel(host, ended.pid), *sights.risen(), *_seen(done))
     live = examine(host, timeout=5.0, areas=_AREAS)
     known = merge((live, replace(words, gaps=(), problems=())))
@@ -214,7 +216,7 @@ def _seen(done: Run) -> tuple[Problem, ...]:
                 if room.path == SHM
                 else f"No space left on device: {room.path} had {room.least_free_bytes >> 10} KiB of {size} free"
             )
-    return tuple(Problem(text=text, source=_WATCH) for text in texts)
+    return tuple(Problem(text=text, source=say(_WATCH)) for text in texts)
 
 
 def _kernel(host: Host, pid: int) -> tuple[Problem, ...]:
@@ -225,7 +227,7 @@ def _kernel(host: Host, pid: int) -> tuple[Problem, ...]:
         return ()
     named = (f"[{pid}]: segfault", f"[{pid}] trap", f"Killed process {pid} (", f"[{pid}] general protection")
     lines = [line.partition("] ")[2] or line for line in answer.stdout.splitlines() if any(n in line for n in named)]
-    return tuple(Problem(text=line, source="the kernel's log") for line in lines[-2:])
+    return tuple(Problem(text=line, source=say("the kernel's log")) for line in lines[-2:])
 
 
 def _judged(machine: Snapshot) -> Diagnosis:

@@ -55,7 +55,7 @@ def run(arguments: list[str]) -> int:
         return errors.UNREADABLE
     except Exception as problem:
         _say(
-            say("a defect of envdoctor itself: {name__}: {problem}", name__=type(problem).__name__, problem=problem),
+            say("a defect of envdoctor itself: {kind}: {problem}", kind=type(problem).__name__, problem=problem),
             say("please report it with {trace}", trace=_trace()),
         )
         return errors.UNREADABLE

@@ -23,7 +23,7 @@ class Version(click.ParamType[str]):
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Read a version."""
         if not _VERSION.fullmatch(str(value)):
-            self.fail(say("{value} is not a version like 12.4", value=value), param, ctx)
+            self.fail(say("{version} is not a version like 12.4", version=value), param, ctx)
         return str(value)
 
 
@@ -118,7 +118,7 @@ def _framework(text: str | None) -> tuple[str | None, str]:
     found = _FRAMEWORK.fullmatch(text.strip())
     if found is None:
         raise errors.UsageProblem(
-            say("--framework {text} is not a framework with versions", text=text),
+            say("--framework {wanted} is not a framework with versions", wanted=text),
             say("write torch, 'torch>=2.4', tensorflow or jax"),
         )
     from packaging.specifiers import InvalidSpecifier, SpecifierSet
@@ -128,7 +128,7 @@ def _framework(text: str | None) -> tuple[str | None, str]:
         SpecifierSet(versions)
     except InvalidSpecifier:
         raise errors.UsageProblem(
-            say("--framework {text}: {versions} is not a range of versions", text=text, versions=versions)
+            say("--framework {wanted}: {versions} is not a range of versions", wanted=text, versions=versions)
         ) from None
     return found[1], versions
 
@@ -139,5 +139,5 @@ def _disk(text: str | None) -> tuple[int | None, str]:
         return None, "."
     amount, colon, folder = text.partition(":")
     if colon and not folder:
-        raise errors.UsageProblem(say("--require-disk {text} names no folder after the colon", text=text))
+        raise errors.UsageProblem(say("--require-disk {wanted} names no folder after the colon", wanted=text))
     return Size().convert(amount, None, None), folder or "."

@@ -24,6 +24,8 @@ COMMANDS = {
     "knowledge": message("Show the facts it judges by: their age and their sources."),
     "snapshot": message("Save what this machine looks like, for later or for a bug report."),
     "diff": message("Say what changed since a snapshot, and which findings came with it."),
+    "schema": message("Print the JSON Schema of what a command prints."),
+    "completion": message("Print what lets a shell complete the words of envdoctor."),
 }
 
 
@@ -45,7 +47,7 @@ class LazyGroup(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands from the table above."""
-        with formatter.section("Commands"):
+        with formatter.section(say("Commands")):
             formatter.write_dl([(name, say(line)) for name, line in COMMANDS.items()])
 
 

@@ -42,12 +42,20 @@ To ignore for good, in pyproject.toml (or without the first line in ~/.config/en
     "--from",
     "source",
     metavar="FILE",
+    shell_complete=options.files,
     help="Judge a snapshot or a pasted report (collect_env, nvidia-smi, an error …); - is standard input.",
 )
 @options.python
 @options.root
 @options.report_format
-@click.option("-o", "--output", "file", metavar="FILE", help="Write it into FILE, in the place of an earlier report.")
+@click.option(
+    "-o",
+    "--output",
+    "file",
+    metavar="FILE",
+    shell_complete=options.files,
+    help="Write it into FILE, in the place of an earlier report.",
+)
 @click.option("--force", is_flag=True, help="With --output: replace FILE, whatever it is.")
 @click.option("--redact", is_flag=True, help="Take out user and host name, home folder, UUIDs and credentials.")
 @click.option(
@@ -58,12 +66,17 @@ To ignore for good, in pyproject.toml (or without the first line in ~/.config/en
     help="Exit with 1 on a finding that is at least as severe.",
 )
 @click.option(
-    "--only", multiple=True, metavar="RULES", help="Ask these rules alone, by code or slug: DRV007,numpy2-abi."
+    "--only",
+    multiple=True,
+    metavar="RULES",
+    shell_complete=options.rule_names,
+    help="Ask these rules alone, by code or slug: DRV007,numpy2-abi.",
 )
 @click.option(
     "--ignore",
     multiple=True,
     metavar="RULES",
+    shell_complete=options.rule_names,
     help="Name these, and what they explain, as ignored; never fail on them.",
 )
 @click.option("--isolated", is_flag=True, help="Read no settings files: ignore only what --ignore names.")
@@ -131,6 +144,8 @@ def diagnose(
             raise errors.UsageProblem(say("--list-rules has no page"), say("it prints --format text and json"))
         _list_rules(output)
         return
+    if force and file is None:
+        raise errors.UsageProblem(say("--force belongs to --output"), say("add --output FILE"))
     asked = _named("--only", only)
     unwanted = _unwanted(ignore, isolated)
     _check(wanted)

@@ -6,7 +6,10 @@ import click
 
 from envdoctor import errors
 from envdoctor.cli import options
-from envdoctor.model.speech import say
+from envdoctor.model.speech import message, say
+
+_SEVERITIES = {"error": message("error"), "warning": message("warning"), "note": message("note")}
+_CERTAINTIES = {"certain": message("certain"), "likely": message("likely"), "hint": message("hint")}
 
 
 @click.command(
@@ -16,7 +19,7 @@ Examples:
   envdoctor explain driver-too-old
   envdoctor explain"""
 )
-@click.argument("rule", required=False)
+@click.argument("rule", required=False, shell_complete=options.rule_names)
 def explain(rule: str | None) -> None:
     """Show the page of a rule, by its code or its slug; without one, list all rules."""
     from envdoctor.report import text

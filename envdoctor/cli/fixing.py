@@ -42,7 +42,8 @@ def fix(seen: Seen, look: Callable[[], Seen], *, yes: bool, dry_run: bool) -> Se
     if done:
         left = text.counted(seen.judged)
         after = say("Still found: {counts}.", counts=", ".join(left)) if left else say("Nothing is left to fix.")
-        options.show(f"\n{after}\n" + say("What was done is written down in {file}", file=path) + "\n")
+        written = say("What was done is written down in {file}", file=path)
+        options.show(f"\n{after}\n{written}\n")
     else:
         options.show("\n" + say("Nothing was run.") + "\n")
     if done and done[-1].failed:
@@ -119,4 +120,6 @@ def _failure(done: Done) -> errors.NotFixed:
     if not done.back:
         return errors.NotFixed(failed, say("it changed none of the environment's packages; nothing more was run"))
     back = "".join(f"\n    {shlex.join(each)}" for each in done.back)
-    return errors.NotFixed(failed, say("nothing more was run; this puts the packages back as they were:") + back)
+    return errors.NotFixed(
+        failed, say("nothing more was run; this puts the packages back as they were:{commands}", commands=back)
+    )

@@ -65,9 +65,9 @@ def _told(machine: Snapshot, judged: Diagnosis, wish: Wish) -> str:
 
         return markdown.diagnosis(machine, judged)
     if wish.form == "github":
-        from envdoctor.report import annotations
+        from envdoctor.report import github
 
-        return annotations.diagnosis(machine, judged)
+        return github.diagnosis(machine, judged)
     if wish.form == "prometheus":
         from envdoctor.report import prometheus
 

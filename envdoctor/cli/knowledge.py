@@ -66,5 +66,5 @@ def _hint(alike: tuple[str, ...], table: str) -> str:
     return (
         say("did you mean: {alike}?", alike=", ".join(alike))
         if alike
-        else say("`envdoctor knowledge{table}` lists what there is", table=table)
+        else say("`{command}` lists what there is", command=f"envdoctor knowledge{table}")
     )

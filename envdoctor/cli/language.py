@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from envdoctor.host import language
+from envdoctor import language
 from envdoctor.model import speech
 
 if TYPE_CHECKING:
     import click
+
+_WIDTH = 60
 
 
 def choose(arguments: list[str], environ: dict[str, str] | os._Environ[str]) -> None:
@@ -59,6 +61,9 @@ def translated(command: click.Command) -> click.Command:
         help="Language of what is printed. Default: that of your locale.",
     )
     spoken = copy.copy(command)
+    if speech.language() != "en":
+        # click counts characters, and a Chinese one takes two columns.
+        spoken.context_settings = {**command.context_settings, "max_content_width": _WIDTH}
     spoken.help = _paragraphs(command.help)
     spoken.epilog = _paragraphs(command.epilog)
     spoken.params = [copy.copy(each) for each in (*command.params, option)]
@@ -72,4 +77,12 @@ def translated(command: click.Command) -> click.Command:
 def _paragraphs(text: str | None) -> str | None:
     import inspect
 
-    return "\n\n".join(map(speech.say, inspect.cleandoc(text).split("\n\n"))) if text else None
+    return "\n\n".join(map(_paragraph, inspect.cleandoc(text).split("\n\n"))) if text else None
+
+
+def _paragraph(text: str) -> str:
+    import re
+
+    said = speech.say(text)
+    # click puts a blank where a line of a paragraph ends; Chinese has none there. \b begins what keeps its lines.
+    return said if "\b" in said else re.sub(r"(?<=[\u3000-\u9fff\uff00-\uffef])\n\s*", "", said)

@@ -124,11 +124,8 @@ def conda_lock(chosen: Plan, folder: str, facts: Knowledge, words: Words, *, for
     except errors.EnvdoctorError as problem:
         if wanted:
             raise
-        hint = f"; {problem.hint}" if problem.hint else ""
-        click.echo(
-            say("envdoctor: no {lock}: {message}{hint}", lock=conda_locking.LOCK, message=problem.message, hint=hint),
-            err=True,
-        )
+        reason = f"{problem.message}; {problem.hint}" if problem.hint else problem.message
+        click.echo(say("envdoctor: no {lock}: {problem}", lock=conda_locking.LOCK, problem=reason), err=True)
         return ()
 
 

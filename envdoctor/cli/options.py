@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import TextIO
 
+    from click.shell_completion import CompletionItem
+
     from envdoctor.report.text import Style
 
 timeout = click.option(
@@ -31,6 +33,22 @@ mirror = click.option(
 root = click.option(
     "--root", metavar="DIR", default="/", help="Look at the system mounted below DIR, without running anything of it."
 )
+
+
+def rule_names(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Complete the code or the slug of a rule, the last one where there are commas between several."""
+    from envdoctor.rules.registry import rules
+
+    before, comma, begun = incomplete.rpartition(",")
+    names = dict.fromkeys(name for each in rules() for name in (each.id, each.slug, *each.variants))
+    return [f"{before}{comma}{name}" for name in names if name.lower().startswith(begun.lower())]
+
+
+def files(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Let the shell complete the name of a file; click.Path, which does so too, costs a command 1 ms to define."""
+    from click.shell_completion import CompletionItem
+
+    return [CompletionItem(incomplete, type="file")]
 
 
 def _printed_as(*formats: str) -> Callable[[Callable[..., None]], Callable[..., None]]:

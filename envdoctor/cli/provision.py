@@ -108,7 +108,7 @@ def provision(
         raise errors.UsageProblem(say("--cuda {cuda} is neither a version like 11.8, nor cpu, nor auto", cuda=cuda))
     for name, value in (("--python", python), ("--framework-version", framework_version)):
         if value is not None and not re.fullmatch(r"\d+(\.\d+){1,2}", value):
-            raise errors.UsageProblem(say("{name} {value} is not a version like 3.12", name=name, value=value))
+            raise errors.UsageProblem(say("{option} {version} is not a version like 3.12", option=name, version=value))
     if wheelhouse == "":
         raise errors.UsageProblem(say("--wheelhouse names no folder"))
     elsewhere = (("--snapshot", source), ("--os", system), ("--arch", arch), ("--glibc", glibc))

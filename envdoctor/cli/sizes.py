@@ -23,7 +23,7 @@ class Size(click.ParamType[int]):
             return value
         found = _SIZE.fullmatch(str(value).strip())
         if found is None:
-            self.fail(say("{value} is not a size like 8GiB or 512MiB", value=value), param, ctx)
+            self.fail(say("{size} is not a size like 8GiB or 512MiB", size=value), param, ctx)
         number, unit, binary = found.groups()
         # A bare G means what the tools of this field mean by it: 2^30.
         decimal = unit is not None and not binary and str(value).strip()[-1] in "bB"

@@ -49,9 +49,9 @@ def failure(said: list[str], subdir: str, *, making: bool = False) -> errors.Env
         what = address.group().rstrip(".,") if address else say("the conda channel")
         return errors.Unreadable(
             say(
-                "{what} cannot be reached: {names}",
-                what=what,
-                names=_NAMES.sub("", message[-1]).removeprefix("Caused by: "),
+                "{address} cannot be reached: {problem}",
+                address=what,
+                problem=_NAMES.sub("", message[-1]).removeprefix("Caused by: "),
             ),
             say(
                 "check the network and the proxy (HTTPS_PROXY), or take a mirror: --mirror, or channel_alias in "

@@ -52,10 +52,13 @@ def solver() -> Solver:
         return Solver(os.path.basename(found), found)
     if find_spec("rattler") and find_spec("yaml"):
         return Solver(say("the embedded solver (py-rattler)"), None)
-    pixi = say("; with pixi: pixi global install conda-lock micromamba") if shutil.which("pixi") else ""
     raise errors.MissingPart(
         say("there is no conda, mamba or micromamba here, and no py-rattler to do without"),
-        say("pip install 'envdoctor[conda]', or install Miniforge{pixi}", pixi=pixi),
+        say(
+            "pip install 'envdoctor[conda]', or install Miniforge; with pixi: pixi global install conda-lock micromamba"
+        )
+        if shutil.which("pixi")
+        else say("pip install 'envdoctor[conda]', or install Miniforge"),
     )
 
 

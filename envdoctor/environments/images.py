@@ -44,7 +44,10 @@ _FAILURES = (
     (
         r"pull access denied|manifest unknown|manifest for .* not found|resolve source metadata.*not found",
         message("the registry does not have the base image"),
-        message("they are removed at times: take its tag without a digest, or the next point release, with docker build --build-arg BASE=…"),
+        message(
+            "they are removed at times: take its tag without a digest, or the next point release, with docker build "
+            "--build-arg BASE=…"
+        ),
     ),
     (
         r"(registry|docker\.io|Client\.Timeout).*(timeout|refused|no such host|deadline|EOF|canceled)|no such host",
@@ -170,12 +173,12 @@ def _failure(said: list[str]) -> errors.EnvdoctorError:
     known = engine.refusal(text) if re.search(_ENGINES, text) else None
     if known is not None:
         return errors.NotVerified(
-            say("the image was not built: {what} ({last})", what=known.message, last=last), known.hint
+            say("the image was not built: {reason} ({last})", reason=known.message, last=last), known.hint
         )
     for words, what, hint in _FAILURES:
         if re.search(words, text, re.IGNORECASE):
             return errors.NotVerified(
-                say("the image was not built: {what} ({last})", what=say(what), last=last), say(hint)
+                say("the image was not built: {reason} ({last})", reason=say(what), last=last), say(hint)
             )
     return errors.NotVerified(
         say("the image was not built: {last}", last=last), say("the log beside the Dockerfile has all of it")

@@ -180,8 +180,7 @@ def _why(said: list[str]) -> tuple[str, str]:
     if "No space left on device" in text:
         return say("the disk is full"), say("free some space (uv cache prune); nothing was written")
     if any(
-        each in text
-        for each in (say("dns error"), say("error sending request"), "Connection refused", say("operation timed out"))
+        each in text for each in ("dns error", "error sending request", "Connection refused", "operation timed out")
     ):
         return say("the package index cannot be reached: {shown}", shown=shown), say(
             "check the proxy, or name a mirror: --mirror"
@@ -196,7 +195,7 @@ def _pins(hashed: str) -> str:
     bare = [name for name, (_, hashes) in found.items() if not hashes]
     if bare or not found:
         raise errors.NotVerified(
-            say("the index gives no hashes for {bare}", bare=", ".join(bare) or "these packages"),
+            say("the index gives no hashes for {packages}", packages=", ".join(bare) or say("these packages")),
             say("lock with another index (--mirror), or leave out --lock"),
         )
     return "".join(f"{name}=={version}\n" for name, (version, _) in found.items())

@@ -106,11 +106,7 @@ def download(python: str, words: tuple[str, ...], line: Callable[[str], None], t
             say("downloading took longer than {timeout:g} s", timeout=timeout), say("start it again: it goes on")
         ) from late
     if status != 0:
-        reason, hint = _why([without_credentials(text) for text in said])
-        raise errors.NotVerified(
-            reason.replace("install", "download"),
-            hint if "disk" in reason else say("{hint}; started again, it goes on", hint=hint),
-        )
+        raise errors.NotVerified(*_why([without_credentials(text) for text in said], download=True))
 
 
 def present(python: str) -> bool:
@@ -118,7 +114,7 @@ def present(python: str) -> bool:
     return bool(_ask(python, "--version"))
 
 
-def _why(output: list[str]) -> tuple[str, str]:
+def _why(output: list[str], *, download: bool = False) -> tuple[str, str]:
     text = "\n".join(output)
     if "No space left on device" in text:
         return say("the disk is full"), say("free some space (pip cache purge), or choose another folder with -o")
@@ -127,10 +123,16 @@ def _why(output: list[str]) -> tuple[str, str]:
         output[-1] if output else say("it said nothing")
     )
     if any(word in text for word in ("NewConnectionError", "Connection refused", "Temporary failure in name")):
-        return say("the package index cannot be reached: {reason}", reason=reason), say(
-            "check the proxy, or set a mirror: pip config set"
+        what = say("the package index cannot be reached: {reason}", reason=reason)
+        hint = say("check the proxy, or set a mirror: pip config set")
+    elif download:
+        what, hint = (
+            say("pip could not download the packages: {reason}", reason=reason),
+            say("the log has the whole output"),
         )
-    return say("pip could not install the packages: {reason}", reason=reason), say("the log has the whole output")
+    else:
+        return say("pip could not install the packages: {reason}", reason=reason), say("the log has the whole output")
+    return what, say("{hint}; started again, it goes on", hint=hint) if download else hint
 
 
 def _ask(python: str, *arguments: str) -> str:

@@ -55,8 +55,8 @@ def cheaper_inference(workload: Workload, scales: Scales, device: Device) -> Cha
         return None
     half = replace(workload, dtype=_half(device))
     what = say(
-        "{word} weights (model.half() or .bfloat16()) instead of autocast, which keeps both copies",
-        word=_word(half.dtype),
+        "{dtype} weights (model.half() or .bfloat16()) instead of autocast, which keeps both copies",
+        dtype=_word(half.dtype),
     )
     return _weighed(what, half, scales, device, scales.need(workload, device).high)
 
@@ -107,7 +107,7 @@ def _harmless(workload: Workload, scales: Scales, device: Device) -> Iterator[tu
             yield say("logits of the last token only (logits_to_keep=1)"), replace(workload, logits="last")
         if workload.dtype in ("fp32", "amp-fp16", "amp-bf16"):
             half = _half(device)
-            yield say("{word} weights (model.half() or .bfloat16())", word=_word(half)), replace(workload, dtype=half)
+            yield say("{dtype} weights (model.half() or .bfloat16())", dtype=_word(half)), replace(workload, dtype=half)
     elif workload.dtype == "fp32" and not _without_half(device):
         mixed: Dtype = "amp-bf16" if _half(device) == "bf16" else "amp-fp16"
         yield say("mixed precision ({mixed} autocast)", mixed=mixed[4:]), replace(workload, dtype=mixed)

@@ -70,7 +70,7 @@ def short(text: str) -> tuple[str, dict[str, Any]]:
     mode, _, settings = rest.partition(":")
     if not name or mode not in ("training", "inference"):
         raise errors.UsageProblem(
-            say("{text} is no workload", text=text),
+            say("{workload} is no workload", workload=text),
             say("write a model and how it is run: gpt2:training:batch=8,dtype=amp-fp16,seq=512"),
         )
     how: dict[str, Any] = {"mode": mode}
@@ -78,13 +78,14 @@ def short(text: str) -> tuple[str, dict[str, Any]]:
         key, _, value = (part.strip() for part in setting.partition("="))
         if key not in _KEYS:
             raise errors.UsageProblem(
-                say("{text}: {key} is not known", text=text, key=key), say("there are: {keys}", keys=", ".join(_KEYS))
+                say("{workload}: {key} is not known", workload=text, key=key),
+                say("there are: {keys}", keys=", ".join(_KEYS)),
             )
         field = _KEYS[key]
         number = int(value) if value.isascii() and value.isdecimal() and len(value) < 20 else None
         if field in LARGEST and (number is None or not 1 <= number <= LARGEST[field]):
             raise errors.UsageProblem(
-                say("{text}: {key} is a number from 1 to {largest}", text=text, key=key, largest=LARGEST[field])
+                say("{workload}: {key} is a number from 1 to {largest}", workload=text, key=key, largest=LARGEST[field])
             )
         how[field] = number if number is not None else _WORDS.get(value, value)
     return name, how
@@ -94,20 +95,22 @@ def _contradictions(made: Workload, model: Model) -> dict[str, bool]:
     training, tokens = made.mode == "training", model.kind == "tokens"
     elements = made.batch * (made.seq_len or 1) * (made.image_size or 1) ** 2
     return {
-        f"{model.name} is given images, which have no --seq-len": made.seq_len is not None and not tokens,
-        f"{model.name} is given tokens, which have no --image-size": made.image_size is not None and tokens,
-        f"{model.name} is given images and has no --kv-cache": made.kv_cache and not tokens,
-        "--optimizer is for --mode training": made.optimizer != "none" and not training,
-        "--kv-cache is for --mode inference": made.kv_cache and training,
-        "--kv-dtype is the type of a cache: add --kv-cache": made.kv_dtype != "same" and not made.kv_cache,
-        "--checkpointing is for --mode training": made.checkpointing and not training,
-        "--accumulation is for --mode training": made.accumulation > 1 and not training,
-        "--lora is for --mode training": made.lora_rank is not None and not training,
-        f"weights of {made.dtype} cannot be trained; with --lora adapters beside them can": training
+        say("{model} is given images, which have no --seq-len", model=model.name): made.seq_len is not None
+        and not tokens,
+        say("{model} is given tokens, which have no --image-size", model=model.name): made.image_size is not None
+        and tokens,
+        say("{model} is given images and has no --kv-cache", model=model.name): made.kv_cache and not tokens,
+        say("--optimizer is for --mode training"): made.optimizer != "none" and not training,
+        say("--kv-cache is for --mode inference"): made.kv_cache and training,
+        say("--kv-dtype is the type of a cache: add --kv-cache"): made.kv_dtype != "same" and not made.kv_cache,
+        say("--checkpointing is for --mode training"): made.checkpointing and not training,
+        say("--accumulation is for --mode training"): made.accumulation > 1 and not training,
+        say("--lora is for --mode training"): made.lora_rank is not None and not training,
+        say("weights of {dtype} cannot be trained; with --lora adapters beside them can", dtype=made.dtype): training
         and made.dtype in ("int8", "int4")
         and made.lora_rank is None,
-        "--zero shares among devices: say how many with --shards": made.zero_stage > 0 and made.shards == 1,
-        "--shards needs --zero 1, 2 or 3, which says what is shared": made.shards > 1 and made.zero_stage == 0,
-        "--weight-decay must be a number from 0 up": not isfinite(made.weight_decay) or made.weight_decay < 0,
-        "batch and size together are more than torch can count": elements > _MOST_ELEMENTS,
+        say("--zero shares among devices: say how many with --shards"): made.zero_stage > 0 and made.shards == 1,
+        say("--shards needs --zero 1, 2 or 3, which says what is shared"): made.shards > 1 and made.zero_stage == 0,
+        say("--weight-decay must be a number from 0 up"): not isfinite(made.weight_decay) or made.weight_decay < 0,
+        say("batch and size together are more than torch can count"): elements > _MOST_ELEMENTS,
     }

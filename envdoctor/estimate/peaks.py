@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from envdoctor.model import Record
 from envdoctor.model.estimate import Peaks, Range
-from envdoctor.model.speech import say
+from envdoctor.model.speech import say, say_number
 from envdoctor.model.version import numbers
 
 if TYPE_CHECKING:
@@ -53,14 +53,11 @@ def measured(found: Calibration, name: str | None) -> Peaks:
     """
     figures = _settled(found)
     disturbed = any(_disturbed(found, piece) for piece in ("fp32", "convolution"))
-    by = say(
-        "{library} on {threads} thread{rest}",
-        library=found.library,
-        threads=found.threads,
-        rest="s" if found.threads != 1 else "",
+    by = say_number(
+        "{library} on {number} thread", "{library} on {number} threads", found.threads, library=found.library
     )
     if disturbed:
-        by += say(", while other programs used the processor: one thread's figure stands for all")
+        by = say("{measure}, while other programs used the processor: one thread's figure stands for all", measure=by)
     return Peaks(
         device="cpu",
         name=name,
@@ -73,7 +70,7 @@ def measured(found: Calibration, name: str | None) -> Peaks:
         cached=_around(figures["cached"]),
         fresh=_around(figures["fresh"]),
         dispatch=_around(1 / figures["calls"]),
-        basis=say("measured with {by}", by=by),
+        basis=say("measured with {measure}", measure=by),
     )
 
 

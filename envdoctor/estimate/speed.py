@@ -9,7 +9,7 @@ import msgspec
 
 from envdoctor.estimate.host_memory import fresh_bytes
 from envdoctor.model.estimate import Outlook, Range, Speed
-from envdoctor.model.speech import say
+from envdoctor.model.speech import message, say
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -175,23 +175,23 @@ def verdict(speed: Speed, items: int | None = None, epochs: int = EPOCHS) -> Out
             stage=speed.stage,
             grade=grade,
             words=say(
-                "writing is {words}: about {alone:.3g} tokens a second, {alone2:.2g} times as fast as people read",
-                words=_words(grade),
-                alone=alone,
-                alone2=alone / READING,
+                "writing is {grade}: about {speed:.3g} tokens a second, {ratio:.2g} times as fast as people read",
+                grade=_words(grade),
+                speed=alone,
+                ratio=alone / READING,
             ),
         )
     grade = _grade(seconds, FINE_WAIT, HOPELESS_WAIT)
-    what = say("reading the prompt") if speed.stage == "prefill" else "inference"
+    what = say("reading the prompt") if speed.stage == "prefill" else say("inference")
     return Outlook(
         stage=speed.stage,
         grade=grade,
         words=say(
-            "{what} is {words}: about {duration} a step, {middle_speed:,.3g} {unit}",
-            what=what,
-            words=_words(grade),
+            "{stage} is {grade}: about {duration} a step, {speed:,.3g} {unit}",
+            stage=what,
+            grade=_words(grade),
             duration=duration(seconds),
-            middle_speed=middle_speed,
+            speed=middle_speed,
             unit=speed.unit,
         ),
     )
@@ -205,12 +205,12 @@ def _training(speed: Speed, items: int, epochs: int) -> Outlook:
         stage="training",
         grade=grade,
         words=say(
-            "training is {words}: about {duration} for an epoch of {items:,} {kind}, {duration2} for {epochs} of them",
-            words=_words(grade),
-            duration=duration(seconds),
+            "training is {grade}: about {epoch} for an epoch of {items:,} {kind}, {whole} for {epochs} of them",
+            grade=_words(grade),
+            epoch=duration(seconds),
             items=items,
             kind=kind,
-            duration2=duration(seconds * epochs),
+            whole=duration(seconds * epochs),
             epochs=epochs,
         ),
     )
@@ -221,7 +221,7 @@ def _grade(cost: float, fine: float, hopeless: float) -> Literal["fine", "slow",
 
 
 def _words(grade: str) -> str:
-    return {"fine": "fine", "slow": say("slow but possible"), "hopeless": "hopeless"}[grade]
+    return {"fine": say("fine"), "slow": say("slow but possible"), "hopeless": say("hopeless")}[grade]
 
 
 def duration(seconds: float) -> str:
@@ -230,13 +230,13 @@ def duration(seconds: float) -> str:
     >>> [duration(s) for s in (0.0234, 41.2, 600, 7200, 200000, 4e8)]
     ['23 ms', '41 s', '10 minutes', '2 hours', '2.3 days', '13 years']
     """
-    for limit, size, name in (
-        (1, 0.001, "ms"),
-        (90, 1, "s"),
-        (5400, 60, "minutes"),
-        (129600, 3600, "hours"),
-        (86400 * 730, 86400, "days"),
+    for limit, size, words in (
+        (1, 0.001, message("{time} ms")),
+        (90, 1, message("{time} s")),
+        (5400, 60, message("{time} minutes")),
+        (129600, 3600, message("{time} hours")),
+        (86400 * 730, 86400, message("{time} days")),
     ):
         if seconds < limit:
-            return f"{seconds / size:.2g} {name}" if seconds < 100 * size else f"{seconds / size:.0f} {name}"
+            return say(words, time=f"{seconds / size:.2g}" if seconds < 100 * size else f"{seconds / size:.0f}")
     return say("{seconds:.0f} years", seconds=seconds / (365.25 * 86400))

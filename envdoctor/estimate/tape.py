@@ -35,7 +35,8 @@ class Run:
     """One walk over one workload: what is switched on, and what happened so far.
 
     `deltas` has one entry an event: bytes made (positive) or let go (negative). `mates` says beside a positive one what
-    the bytes are for, and beside a negative one which event made them.
+    the bytes are for, and beside a negative one which event made them. Between two `seams` each layer has its events
+    in one place.
     """
 
     __slots__ = (
@@ -45,6 +46,7 @@ class Run:
         "casts",
         "checkpointing",
         "cpu",
+        "cuts",
         "deltas",
         "gradient_shards",
         "held",
@@ -58,6 +60,7 @@ class Run:
         "quantized",
         "rank",
         "recording",
+        "seams",
         "training",
         "units",
         "weight_item",
@@ -99,7 +102,9 @@ class Run:
         self.deltas: list[int] = []
         self.mates: list[int] = []
         self.marks: list[tuple[Phase, int]] = []
+        self.seams: list[int] = []
         self.work: list[tuple[Work, int, int]] = []  # an operation each: its flops, and the bytes it reads and writes
+        self.cuts: list[int] = []  # where the seams are in it
 
     def tensor(self, shape: Shape, item: int = 4) -> Tensor:
         """Make a new tensor of the present kind, which no gradient flows to."""
@@ -134,8 +139,14 @@ class Run:
         self.kind = before
         return made
 
+    def seam(self) -> None:
+        """Say that what was done for each layer, one after the other, was done; see `stretching`."""
+        self.seams.append(len(self.deltas))
+        self.cuts.append(len(self.work))
+
     def enter(self, phase: Phase) -> None:
         """Say what happens from here on."""
+        self.seam()
         self.marks.append((phase, len(self.deltas)))
         self.kind = ACTIVATIONS if phase == "forward" else TEMPORARY
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import gc
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from envdoctor.errors import UsageProblem
+from envdoctor.estimate import stretching
 from envdoctor.estimate.allocator import Allocator
 from envdoctor.estimate.assumptions import assumed
 from envdoctor.estimate.ops import Cache
@@ -29,11 +31,16 @@ ITEMS = {"fp32": 4, "amp-fp16": 4, "amp-bf16": 4}  # bytes of a weight's element
 
 def walk(workload: Workload, architecture: Architecture) -> Memory:
     """Return what one step needs in its steady state: from the second one on, when the optimizer's states are there."""
-    return walked(workload, architecture).memory()
+    return walked(workload, architecture, short(workload, architecture)).memory()
 
 
-def walked(workload: Workload, architecture: Architecture) -> Walk:
-    """Walk one step.
+def walked(workload: Workload, architecture: Architecture, few: Short | None) -> Walk:
+    """Walk one step; where `few` of its layers were walked, the rest follows from those."""
+    return (few and few.whole()) or plainly_walked(workload, architecture)
+
+
+def plainly_walked(workload: Workload, architecture: Architecture) -> Walk:
+    """Walk one step through every layer.
 
     Python's cycle collector is off meanwhile: a walk makes no cycles, and looking for some takes a tenth of its time.
     """
@@ -47,25 +54,50 @@ def walked(workload: Workload, architecture: Architecture) -> Walk:
 
 
 FEW, MORE = 3, 5
-MANY = 24  # layers of a model up to which it is walked as it is
+STRETCHED = 12  # layers of a model from which two short walks cost less than a whole one
+MANY = 24  # layers of a model up to which it is walked as it is, rather than to know no more than `least`
+
+
+class Short:
+    """Two walks of few of a model's layers, which are alike."""
+
+    def __init__(self, workload: Workload, architecture: Architecture) -> None:
+        assert architecture.with_layers is not None
+        self.architecture = architecture
+        self.few, self.more = (
+            plainly_walked(workload, architecture.with_layers(layers)) for layers in (FEW, MORE)
+        )
+
+    def least(self) -> int:
+        """Give a lower bound of the bytes that one step of the whole model allocates.
+
+        Each event of a phase takes so many bytes and so many more for each layer. So the highest of them, over the
+        number of layers, is the largest of some straight lines, and the line through two short models runs below it
+        beyond them.
+        """
+        steps, rest = divmod(self.architecture.layers - MORE, MORE - FEW)
+        highest = 0
+        for short, long in zip(self.few.phases(), self.more.phases(), strict=True):
+            rise = long - short
+            highest = max(highest, long + rise * steps + rise * rest // (MORE - FEW))
+        return highest
+
+    def whole(self) -> Walk | None:
+        """Give the walk of the whole model; None: it does not follow from these."""
+        return self.few.stretched(self.more, self.architecture, self.architecture.layers - FEW)
+
+
+def short(workload: Workload, architecture: Architecture) -> Short | None:
+    """Walk few layers of a model; None: it has not many, or they differ."""
+    if architecture.layers < STRETCHED or architecture.with_layers is None:
+        return None
+    return Short(workload, architecture)
 
 
 def least(workload: Workload, architecture: Architecture) -> int | None:
-    """Return a lower bound of the bytes that one step allocates, at a fraction of a walk's cost; None: walk it.
-
-    Each event of a phase takes so many bytes and so many more for each layer, where layers are alike. So the highest of
-    them, over the number of layers, is the largest of some straight lines, and the line through two short models runs
-    below it beyond them.
-    """
-    if architecture.layers <= MANY or architecture.with_layers is None:
-        return None
-    few, more = (walked(workload, architecture.with_layers(layers)).phases() for layers in (FEW, MORE))
-    steps, rest = divmod(architecture.layers - MORE, MORE - FEW)
-    highest = 0
-    for short, long in zip(few, more, strict=True):
-        rise = long - short
-        highest = max(highest, long + rise * steps + rise * rest // (MORE - FEW))
-    return highest
+    """Return a lower bound of the bytes that one step allocates, at a fraction of a walk's cost; None: walk it."""
+    found = short(workload, architecture) if architecture.layers > MANY else None
+    return None if found is None else found.least()
 
 
 class Walk:
@@ -77,14 +109,20 @@ class Walk:
         self.shards = shards = Shards(workload)
         self.run = run = _run_of(workload, shards)
         self.forward: Forward = architecture.build(run)
+        self.parameters = sum(p.count for p in run.parameters)
         self.beside = shards.divide(run)
+        run.seam()
         run.kind = INPUTS
         self.given = _inputs(workload, architecture, run)
         self.made = len(run.deltas)
+        run.seam()
         run.kind = OPTIMIZER
         self.states = _states(workload, run.parameters, shards) if workload.mode == "training" else []
         self.work: dict[Stage, list[tuple[Work, int, int]]] = {}  # the operations of each stage, for its time
         self.ready = len(run.deltas)
+        run.seam()
+        run.cuts = []
+        self.cuts: dict[Stage, list[int]] = {}  # where the seams are in each stage's operations
         self.output_bytes = 0  # of what inference returns
         if workload.mode == "training":
             self.train()
@@ -103,9 +141,46 @@ class Walk:
         for parameter in run.parameters:
             parameter.gradient = None
 
+    def stretched(self, more: Walk, architecture: Architecture, times: int) -> Walk | None:
+        """Give the walk of a model with so many more layers, with `more` of two more; None: it does not follow."""
+        found = stretching.stretches(self.run, more.run, times)
+        mates = found and stretching.mates(self.run, more.run, found, times)
+        work = {stage: self.work_of(stage, more, times) for stage in self.work}
+        if not found or not mates or None in work.values() or self.output_bytes != more.output_bytes:
+            return None
+        at = dict(zip((0, *self.run.seams), (each.long for each in found), strict=True))
+        made = object.__new__(Walk)
+        made.workload, made.architecture, made.shards = self.workload, architecture, self.shards
+        made.run = run = Run()
+        run.deltas, run.mates = stretching.deltas(self.run, more.run, found, times), mates
+        run.marks = [(phase, at[start]) for phase, start in self.run.marks]
+        made.made, made.ready = at[self.made], at[self.ready]
+        made.parameters = self.parameters + (more.parameters - self.parameters) // stretching.TWICE * times
+        made.output_bytes = self.output_bytes
+        made.work = work
+        return made
+
+    def work_of(self, stage: Stage, more: Walk, times: int) -> list[tuple[Work, int, int]] | None:
+        """Give the operations of a stage of a model with more layers; None: they do not follow."""
+        made: list[tuple[Work, int, int]] = []
+        few, longer = self.work[stage], more.work[stage]
+        cuts, others = (0, *self.cuts[stage], len(few)), (0, *more.cuts[stage], len(longer))
+        for (start, end), (first, last) in zip(pairwise(cuts), pairwise(others), strict=True):
+            found = (
+                stretching.grown(few[start:end], longer[first:last], times)
+                if stage == "step"
+                else stretching.stretched(few[start:end], longer[first:last], times)
+            )
+            if found is None:
+                return None
+            made += found
+        return made
+
     def done(self, stage: Stage) -> None:
         """Keep the operations since the last stage as this one's; of a stage that is repeated, the last time counts."""
         self.work[stage], self.run.work = self.run.work, []
+        self.cuts[stage], self.run.cuts = self.run.cuts, []
+        self.run.seam()
 
     def forward_and_backward(self) -> None:
         """Do one pass; the logits live until the forward pass is over."""
@@ -114,6 +189,7 @@ class Walk:
         logits = self.forward(self.given)
         loss = self.architecture.loss(logits)
         del logits
+        run.seam()
         run.casts = {}
         run.enter("backward")
         run.backward(loss.edge, loss.like())
@@ -129,10 +205,12 @@ class Walk:
         self.done("pass")
         if workload.kv_cache and workload.logits == "last":
             del logits
+            run.seam()
             token = Tensor(run, (workload.batch, 1), 8)
             logits = self.forward(token)
             self.done("token")
             logits = self.forward(token)
+        run.seam()
         run.casts = {}
 
     def memory(self) -> Memory:
@@ -148,7 +226,7 @@ class Walk:
             if start < at:
                 phase = name
         return Memory(
-            parameters=sum(p.count for p in run.parameters),
+            parameters=self.parameters,
             parts=Parts(**dict(zip(Parts.__struct_fields__, run.parts(at), strict=True))),
             allocated_bytes=allocator.highest_allocated,
             reserved_bytes=allocator.reserved,
@@ -249,6 +327,7 @@ def _step(workload: Workload, run: Run, shards: Shards) -> None:
     run.count(sum(p.count for p in trained) * (4 + 8 * roots), moved, "in place")
     if workload.foreach:
         made = [Storage(run, shards.part(p.size, 1)) for _ in range(added + roots) for p in trained]
+        run.seam()
         del made
         return
     for parameter in trained:

@@ -11,7 +11,7 @@ from envdoctor.estimate.device import Borrowed, Device, Need, borrowed, need, ve
 
 if TYPE_CHECKING:
     from envdoctor.estimate.models import Architecture
-    from envdoctor.estimate.walk import Walk
+    from envdoctor.estimate.walk import Short, Walk
     from envdoctor.model.estimate import Memory, Peaks, Range, Speed, Verdict, Workload
 
 
@@ -44,14 +44,22 @@ class Walked:
         self.kind = architecture.kind
         self.default_size = architecture.default_size
         self._last: Walk | None = None
+        self._short: tuple[Workload, Short | None] | None = None
 
     def walk(self, workload: Workload) -> Walk:
         """Walk a step of it, unless that is what was walked last."""
         from envdoctor.estimate.walk import walked
 
         if self._last is None or self._last.workload != workload:
-            self._last = walked(workload, self.architecture)
+            self._last = walked(workload, self.architecture, self._walked_short(workload))
         return self._last
+
+    def _walked_short(self, workload: Workload) -> Short | None:
+        from envdoctor.estimate.walk import short
+
+        if self._short is None or self._short[0] != workload:
+            self._short = workload, short(workload, self.architecture)
+        return self._short[1]
 
     def memory(self, workload: Workload) -> Memory:
         """Walk a step of it."""
@@ -59,9 +67,10 @@ class Walked:
 
     def least(self, workload: Workload) -> int | None:
         """Give a lower bound of the bytes it allocates; None: there is none that costs less than to walk it."""
-        from envdoctor.estimate.walk import least
+        from envdoctor.estimate.walk import MANY
 
-        return least(workload, self.architecture)
+        few = self._walked_short(workload) if self.architecture.layers > MANY else None
+        return None if few is None else few.least()
 
     def host(self, workload: Workload) -> Range:
         """Give the host memory that a process takes which runs it on the CPU, bytes."""

@@ -54,8 +54,10 @@ def read(text: str, plain: Declared) -> list[Declared]:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as problem:
         mark = problem.problem_mark
-        where = say("line {line}: ", line=mark.line + 1) if mark else ""
-        raise Malformed(f"{where}{problem.problem}") from None
+        words = str(problem.problem)
+        if mark:
+            words = say("line {line}: {problem}", line=mark.line + 1, problem=words)
+        raise Malformed(words) from None
     except RecursionError:
         raise Malformed(say("it is nested too deeply")) from None
     except (yaml.YAMLError, ValueError) as problem:

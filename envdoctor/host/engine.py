@@ -73,7 +73,7 @@ def refusal(said: str, address: str | None = None) -> errors.EnvdoctorError | No
 
 def _address(said: str) -> str:
     found = re.search(r"(unix|tcp|npipe|ssh)://[^\s:\"']+(:\d+)?", said)
-    return found[0].rstrip(".") if found else os.environ.get("DOCKER_HOST", "its usual socket")
+    return found[0].rstrip(".") if found else os.environ.get("DOCKER_HOST") or say("its usual socket")
 
 
 def info(host: Host) -> EngineInfo:

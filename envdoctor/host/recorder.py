@@ -14,6 +14,7 @@ from envdoctor.host import Completed, ElfFacts, Host, Node, NvmlAnswer, PathKind
 from envdoctor.host import text as read_text
 from envdoctor.host.recorded import Recording, normal
 from envdoctor.model.redaction import Redactor, user_of
+from envdoctor.model.speech import say
 
 FILE = "machine.json"
 # A recording of a full workstation is a few MB.
@@ -269,7 +270,10 @@ def write_recording(recording: Recording, folder: str) -> str:
 
     path = os.path.join(folder, FILE)
     if os.path.lexists(path):
-        raise errors.Unreadable(f"{folder} already holds a {FILE}", "name another folder, or remove that file")
+        raise errors.Unreadable(
+            say("{folder} already holds a {file}", folder=folder, file=FILE),
+            say("name another folder, or remove that file"),
+        )
     held = {name: value for name, value in msgspec.to_builtins(recording).items() if value or name == "release"}
     content = msgspec.json.format(msgspec.json.encode(held, order="sorted"), indent=1)
     write_text(path, content.decode() + "\n", replace=False)
@@ -284,25 +288,36 @@ def load_recording(path: str) -> Recording:
     """
     if os.path.isdir(path):
         path = os.path.join(path, FILE)
-    hint = "a recording is made by `envdoctor snapshot --record DIR`"
+    hint = say("a recording is made by `envdoctor snapshot --record DIR`")
     try:
         with open(path, "rb") as file:
             content = file.read(LARGEST_FILE + 1)
     except FileNotFoundError:
-        raise errors.Unreadable(f"there is no recording {path}", hint) from None
+        raise errors.Unreadable(say("there is no recording {path}", path=path), hint) from None
     except OSError as problem:
-        raise errors.Unreadable(f"{path} cannot be read: {problem.strerror}") from None
+        raise errors.Unreadable(say("{path} cannot be read: {problem}", path=path, problem=problem.strerror)) from None
     if len(content) > LARGEST_FILE:
-        raise errors.Unreadable(f"{path} is larger than {LARGEST_FILE >> 20} MiB, so it is not a recording", hint)
+        raise errors.Unreadable(
+            say("{path} is larger than {limit} MiB, so it is not a recording", path=path, limit=LARGEST_FILE >> 20),
+            hint,
+        )
     try:
         parts = msgspec.json.decode(content, type=dict[str, msgspec.Raw])
         unknown = sorted(set(parts) - set(Recording.__struct_fields__))
         if unknown or not parts:
-            what = f"it holds {unknown[0]!r}" if unknown else "it is empty"
-            raise errors.Unreadable(f"{path} is not a recording of this version of envdoctor: {what}", hint)
+            raise errors.Unreadable(
+                say(
+                    "{path} is not a recording of this version of envdoctor: it holds {key!r}",
+                    path=path,
+                    key=unknown[0],
+                )
+                if unknown
+                else say("{path} is not a recording of this version of envdoctor: it is empty", path=path),
+                hint,
+            )
         return _sound(msgspec.json.decode(content, type=Recording), path)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as problem:
-        raise errors.Unreadable(f"{path} is not a recording: {problem}", hint) from None
+        raise errors.Unreadable(say("{path} is not a recording: {problem}", path=path, problem=problem), hint) from None
 
 
 def _sound(recording: Recording, path: str) -> Recording:
@@ -318,7 +333,9 @@ def _sound(recording: Recording, path: str) -> Recording:
         *named,
     ):
         if not each.startswith("/") and each[1:2] != ":":  # or with the letter of a drive
-            raise errors.Unreadable(f"{path} is not a recording: {each!r} is not an absolute path")
+            raise errors.Unreadable(
+                say("{path} is not a recording: {named!r} is not an absolute path", path=path, named=each)
+            )
     return recording
 
 

@@ -7,6 +7,7 @@ from datetime import date
 
 from envdoctor.knowledge.catalogue import rows_of
 from envdoctor.knowledge.load import Knowledge
+from envdoctor.model.speech import say
 from envdoctor.model.stack import FrameworkName, Reason
 
 # Torch releases about every two months, so twice that has certainly missed one.
@@ -62,6 +63,11 @@ def age_reason(
     names = ", ".join(table for table, _ in old)
     return Reason(
         choice="note",
-        because=f"the facts of {names} were last checked on {checked}, {days_since(checked, today)} days ago; "
-        "what was published since is not among them: a newer envdoctor knows more",
+        because=say(
+            "the facts of {tables} were last checked on {date}, {days} days ago; what was published since is not among "
+            "them: a newer envdoctor knows more",
+            tables=names,
+            date=checked,
+            days=days_since(checked, today),
+        ),
     )

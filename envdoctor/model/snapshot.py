@@ -6,6 +6,7 @@ import re
 from typing import Literal
 
 from envdoctor.model import Record
+from envdoctor.model.speech import say
 
 SCHEMA_VERSION = 1
 
@@ -406,7 +407,7 @@ class Problem(Record):
     @property
     def place(self) -> str:
         """Say where the line stands, as a person looks for it."""
-        return f"line {self.line} of {self.source}" if self.line else self.source
+        return say("line {line} of {file}", line=self.line, file=self.source) if self.line else self.source
 
 
 # Environments that one file can have: each file's begin at a multiple of it.
@@ -434,7 +435,7 @@ class Declared(Record):
     @property
     def place(self) -> str:
         """Say where the line stands."""
-        return f"line {self.line} of {self.file}"
+        return say("line {line} of {file}", line=self.line, file=self.file)
 
 
 class Evidence(Record):

@@ -52,7 +52,7 @@ def read(host: Host, place: Place | None) -> Snapshot:
         "pythons.home_missing": "pyvenv.cfg",
         "pythons.local_modules": say("names in the working folder"),
         "pythons.damaged": say("RECORD of each distribution"),
-        "pythons.packages": say("metadata in ") + ", ".join(place.site_dirs),
+        "pythons.packages": say("metadata in {folders}", folders=", ".join(place.site_dirs)),
         **read_from,
     }
     return Snapshot(pythons=(python,), gaps=tuple(gaps.found), origins=origins)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache
 from typing import TypeVar
 
 import msgspec
-from msgspec.structs import replace
+from msgspec.structs import FieldInfo, replace
 
 from envdoctor.model.snapshot import (
     Cpu,
@@ -35,6 +36,12 @@ _JUDGED = frozenset(
     )
 )
 _NO_GAPS = ("packages", "frameworks", "executable", "prefix", "selected_by", "os", "path", "vendor")
+
+
+@cache
+def _fields(kind: type[msgspec.Struct]) -> tuple[FieldInfo, ...]:
+    # msgspec reads the annotations anew at each call.
+    return msgspec.structs.fields(kind)
 
 
 def joined(parts: list[Snapshot], problems: tuple[Problem, ...] = ()) -> Snapshot:
@@ -69,7 +76,7 @@ def _first(records: Iterable[_R | None]) -> _R | None:
 
 def _filled(whole: _R, other: _R) -> _R:
     new = {}
-    for field in msgspec.structs.fields(type(whole)):
+    for field in _fields(type(whole)):
         if getattr(whole, field.name) == field.default and getattr(other, field.name) != field.default:
             new[field.name] = getattr(other, field.name)
     return replace(whole, **new) if new else whole
@@ -139,7 +146,7 @@ def _gaps(whole: Snapshot) -> Iterable[Gap]:
     yield from _missing("pythons", whole.pythons, PythonEnv, whole.origins)
     if whole.python is not None:
         yield from _missing_software(whole.python, whole.origins)
-    for field in msgspec.structs.fields(Snapshot):
+    for field in _fields(Snapshot):
         if (
             field.name not in _JUDGED
             and getattr(whole, field.name) == field.default
@@ -153,7 +160,7 @@ def _missing(name: str, records: tuple[msgspec.Struct, ...], kind: type, origins
         if name not in origins:
             yield _gap(name)
         return
-    for field in msgspec.structs.fields(kind):
+    for field in _fields(kind):
         path = f"{name}.{field.name}"
         told = all(getattr(record, field.name) != field.default for record in records)
         if not told and field.name not in _NO_GAPS and path not in origins and field.default is not msgspec.NODEFAULT:

@@ -178,8 +178,10 @@ def change(each: Change) -> str:
     """Say what can be changed, and what it then needs."""
     amount, saved = size(each.device_bytes), size(each.saved_bytes)
     if each.at_least:
-        return say("{what}: at least {size}, at the most {saved} less", what=each.what, size=amount, saved=saved)
-    return say("{what}: {size}, {saved} less", what=each.what, size=amount, saved=saved)
+        return say(
+            "{change}: at least {needed}, at the most {saved} less", change=each.what, needed=amount, saved=saved
+        )
+    return say("{change}: {needed}, {saved} less", change=each.what, needed=amount, saved=saved)
 
 
 def capacities(workload: Workload, found: tuple[Capacity, ...], style: Style | None = None) -> str:

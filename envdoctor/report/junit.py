@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING
-from xml.etree import ElementTree as ET  # noqa: S405 - writes, and reads nothing
+from xml.etree import ElementTree as ET
 
 from envdoctor import __version__
 from envdoctor.model.finding import SEVERITIES, Diagnosis, Finding, Severity
@@ -43,7 +43,7 @@ def diagnosis(machine: Snapshot, judged: Diagnosis, asked: Iterable[Rule], fail_
     for suite in suites.values():
         _count(suite)
         if machine.taken_at:
-            suite.set("timestamp", _written(machine.taken_at))
+            suite.set("timestamp", _written(machine.taken_at.removesuffix("Z")))
     _count(root)
     ET.indent(root)
     mark = f"<!-- {GENERATED} {__version__} -->"
@@ -63,7 +63,8 @@ def _cases(rule: Rule, machine: Snapshot, judged: Diagnosis, fail_on: Severity |
 
 def _found(rule: Rule, finding: Finding, machine: Snapshot, fail_on: Severity | None) -> ET.Element:
     case = _case(rule)
-    body = _written("\n".join(text.findings(Diagnosis(findings=(finding,), not_checked=()), _PLAIN, machine)))
+    lines = text.findings(Diagnosis(findings=(finding,), not_checked=()), _PLAIN, machine)
+    body = _written("\n".join(lines[1:]))
     if fail_on is not None and SEVERITIES.index(finding.severity) <= SEVERITIES.index(fail_on):
         failure = ET.SubElement(case, "failure", type=finding.severity, message=_written(finding.title))
         failure.text = body

@@ -18,7 +18,7 @@ _ROOM = 45_000
 
 
 def diagnosis(machine: Snapshot, judged: Diagnosis) -> str:
-    """Write a diagnosis: the machine as a table, each finding, and the snapshot folded up where there is room for it."""
+    """Write a diagnosis: the machine as a table, each finding, and the snapshot folded up if it has room."""
     parts = [
         f"<!-- {GENERATED} {__version__} -->",
         f"### envdoctor {__version__}" + (f", {posted(machine.taken_at)}" if machine.taken_at else ""),
@@ -58,7 +58,10 @@ def _finding(finding: Finding, machine: Snapshot) -> str:
 def _fix(fix: Fix) -> list[str]:
     lines = [f"- {posted(say('fix:'))} {posted(text.located(fix))}"]
     lines += [f"  - {code(text.command_line(each))}" for each in fix.commands]
-    return lines + ([f"  - {link(fix.page)}"] if fix.page else [])
+    if fix.page:
+        page = link(fix.page)
+        lines.append(f"  - {page if page.startswith('<') else posted(fix.page)}")
+    return lines
 
 
 def _ending(judged: Diagnosis) -> list[str]:

@@ -76,7 +76,7 @@ def made(environment: Made, style: Style) -> str:
     enter = f"conda activate {path}" if environment.manager == "conda" else f". {path}/bin/activate"
     conda = ", ".join(f"{name} {match}" for name, match in environment.stack.conda_packages.items())
     what = conda if environment.manager == "conda" else title(environment.stack)
-    said = say("made with {manager}: {what}", manager=environment.manager, what=what)
+    said = say("made with {manager}: {packages}", manager=environment.manager, packages=what)
     lines = [style.paint(style.wrap(said), "bold"), f"  {enter}"]
     return (
         "\n".join([*lines, say("prove it with"), f"  envdoctor verify --python {shlex.quote(environment.python)}"])

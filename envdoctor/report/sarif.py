@@ -1,6 +1,6 @@
 """A diagnosis as SARIF 2.1.0, which code scanning and editors read: https://docs.oasis-open.org/sarif/sarif/v2.1.0/.
 
-A line of a person's file is a place in that file; a fact of the machine is a logical place, which has no file.
+A line of a person's file is a place in that file; a fact of the machine is a logical place in its snapshot.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import msgspec
 from envdoctor import __version__
 from envdoctor.model.finding import Diagnosis, Finding, Ignored, declared_lines, proof
 from envdoctor.model.snapshot import Declared, Snapshot
+from envdoctor.model.speech import say
 from envdoctor.report.areas import TOPICS
 
 if TYPE_CHECKING:
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
     from envdoctor.rules.registry import Rule
 
+# What stands for the machine among the files of a log: `envdoctor snapshot` writes one of that name.
+_MACHINE = "snapshot.json"
+_HASH = "primaryLocationLineHash"  # the one that GitHub reads
 _SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 
 
@@ -40,6 +44,12 @@ def diagnosis(machine: Snapshot, judged: Diagnosis, known: Mapping[str, Rule]) -
                 "rules": [_rule(known[code]) for code in place],
             }
         },
+        "artifacts": [
+            {
+                "location": {"uri": _MACHINE},
+                "description": {"text": say("The machine that was judged, as `envdoctor snapshot` saves it.")},
+            }
+        ],
         "invocations": [
             {
                 "executionSuccessful": True,
@@ -83,6 +93,8 @@ def _result(finding: Finding, machine: Snapshot, place: dict[str, int]) -> dict[
         "level": finding.severity,
         "message": {"text": f"{finding.title}\n{finding.detail}"},
         "locations": _locations(finding, machine),
+        # A line of a file is told by its text, which GitHub reads itself.
+        **({} if declared_lines(finding, machine) else {"partialFingerprints": {_HASH: _fingerprint(finding)}}),
         "properties": {
             "cause": finding.rule,
             "certainty": finding.certainty,
@@ -107,7 +119,21 @@ def _locations(finding: Finding, machine: Snapshot) -> list[dict[str, Any]]:
     lines = declared_lines(finding, machine)
     if lines:
         return [_in_file(each) for each in lines]
-    return [{"logicalLocations": [{"fullyQualifiedName": each.fact}]} for each in finding.evidence]
+    # GitHub refuses a whole log for one result without a file and a line.
+    return [
+        {
+            "physicalLocation": {"artifactLocation": {"uri": _MACHINE, "index": 0}, "region": {"startLine": 1}},
+            "logicalLocations": [{"fullyQualifiedName": each.fact} for each in finding.evidence],
+        }
+    ]
+
+
+def _fingerprint(finding: Finding) -> str:
+    """Tell a finding of a machine from its others, the same in every run: its rule and the facts that it rests on."""
+    from hashlib import sha256
+
+    told = " ".join((finding.id, finding.rule, *(each.fact for each in finding.evidence)))
+    return f"{sha256(told.encode()).hexdigest()[:16]}:1"
 
 
 def _in_file(line: Declared) -> dict[str, Any]:

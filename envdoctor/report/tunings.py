@@ -146,7 +146,7 @@ def answers(tuning: Tuning) -> list[tuple[str, str]]:
     if tuning.best is None and why:
         rows.append((say("why"), why[-1].reason or ""))
     if any(each.agreement is not None for each in tuning.attempts):
-        note = say("the weights are random: with trained ones outputs lie further apart, and more of them agree")
+        note = say("the weights are random: how much the outputs of trained ones agree has to be measured with them")
         rows.append((say("note"), note))
     took = (
         message("{seconds:.0f} s of {budget:.0f} s, interrupted")

@@ -90,8 +90,8 @@ def _why_device(
         yield Reason(
             choice=chosen.build.tag,
             because=say(
-                "it is built for {gpus_of}; ROCm's own kernel driver is needed",
-                gpus_of=", ".join(card_name(gpu) for gpu in gpus_of(target, "amd")),
+                "it is built for {cards}; ROCm's own kernel driver is needed",
+                cards=", ".join(card_name(gpu) for gpu in gpus_of(target, "amd")),
             ),
             source=next(row.source for row in facts.rocm_indexes if row.tag == chosen.build.tag),
         )
@@ -154,12 +154,21 @@ def _why_release(
         objection = next((e.objections[0] for e in rejected if e.build.release == row and e.build.kind == kind), None)
         because = say("the newest release that fits")
         if skipped and skipped.doubts:
-            because += say(" and is certain; {version} is not: {doubts}", version=row.version, doubts=skipped.doubts[0])
+            because = say(
+                "the newest release that fits and is certain; {version} is not: {doubt}",
+                version=row.version,
+                doubt=skipped.doubts[0],
+            )
         elif objection:
-            because += say("; {version} does not: {because}", version=row.version, because=objection.because)
+            because = say(
+                "the newest release that fits; {version} does not: {objection}",
+                version=row.version,
+                objection=objection.because,
+            )
         elif kind == "xpu":
-            because += say(
-                "; whether {version} and later have a build for Intel GPUs was not read", version=row.version
+            because = say(
+                "the newest release that fits; whether {version} and later have a build for Intel GPUs was not read",
+                version=row.version,
             )
         yield Reason(choice=name, because=because, source=release.source)
     if not newer:

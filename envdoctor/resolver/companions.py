@@ -286,11 +286,16 @@ def _onnxruntime(setting: _Setting, facts: Knowledge) -> Pick | str:
         and _accepts(row.requires_python or "", setting.python)
     ]
     if not near:
-        beside = say(" and cuDNN {cudnn}", cudnn=cudnn) if cudnn else ""
+        if cudnn:
+            return say(
+                "no onnxruntime-gpu in the tables is for CUDA {cuda} and cuDNN {cudnn} on Python {python}",
+                cuda=major(cuda),
+                cudnn=cudnn,
+                python=setting.python,
+            )
         return say(
-            "no onnxruntime-gpu in the tables is for CUDA {cuda}{beside} on Python {python}",
+            "no onnxruntime-gpu in the tables is for CUDA {cuda} on Python {python}",
             cuda=major(cuda),
-            beside=beside,
             python=setting.python,
         )
     # A doubted row is not chosen while there is another.
@@ -349,7 +354,7 @@ def _flash(setting: _Setting, facts: Knowledge) -> Pick | str:
         cuda=cuda,
     )
     if row.prebuilt:
-        because += say(". Wheels that others made: {prebuilt}", prebuilt=row.prebuilt)
+        because = say("{reason}. Wheels that others made: {prebuilt}", reason=because, prebuilt=row.prebuilt)
     return Pick(version=row.newest, because=because, source=row.source, doubts=tuple(doubts), compiled=True)
 
 
@@ -362,7 +367,7 @@ def _default_build(name: str, version: str, setting: _Setting) -> Iterator[str]:
                 "whether it runs with {tag} was not read",
                 name=name,
                 version=version,
-                default_linux=build.release.default_linux or "which is not known",
+                default_linux=build.release.default_linux or say("which is not known"),
                 tag=build.tag,
             )
         )
@@ -391,7 +396,7 @@ def _too_small(name: str, capability: str, gpu: TargetGpu | None) -> str:
         "{name} needs compute capability {capability} or newer, and {card_name} is older",
         name=name,
         capability=capability,
-        card_name=card_name(gpu) if gpu else "a GPU",
+        card_name=card_name(gpu) if gpu else say("a GPU"),
     )
 
 

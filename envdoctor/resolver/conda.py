@@ -60,13 +60,14 @@ def conda_stack(
     )
     if chosen is None:
         what = say("pytorch {version}", version=build.release.version) if request.framework_version else "pytorch"
-        what += say(" with CUDA {cuda}", cuda=build.cuda) if build.cuda else ""
+        if build.cuda:
+            what = say("{package} with CUDA {cuda}", package=what, cuda=build.cuda)
         source = facts.conda_builds[0].source
         return CondaStack(
             {},
             say(
-                "conda-forge has no {what} for this target ({source}); {empty_note}.",
-                what=what,
+                "conda-forge has no {package} for this target ({source}); {empty_note}.",
+                package=what,
                 source=source,
                 empty_note=say(EMPTY_NOTE),
             ),

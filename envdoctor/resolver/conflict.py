@@ -59,7 +59,7 @@ def conflict(request: Request, target: Target, facts: Knowledge, rejected: tuple
     told = told if "companion" in constraints and told else rejected
     names = [name_of(constraint, request, target) for constraint in constraints]
     together = (
-        say("{names} together with {names2}", names=names[0], names2=" and ".join(names[1:]))
+        say("{name} together with {others}", name=names[0], others=say(" and ").join(names[1:]))
         if len(names) > 1
         else "".join(names)
     )
@@ -110,16 +110,16 @@ def _wish(constraint: Constraint, rejected: tuple[Rejected, ...], request: Reque
     met = [each.build for each in rejected if all(o.constraint != constraint for o in each.objections)]
     builds = sorted(met or (each.build for each in rejected), key=lambda build: numbers(build.release.version))
     first, last = builds[0].release.version, builds[-1].release.version
-    range_ = first if first == last else say("{first} to {last}", first=first, last=last)
+    range_ = first if first == last else say("{oldest} to {newest}", oldest=first, newest=last)
     if constraint == "version":
         releases = ", ".join(dict.fromkeys(build.release.version for build in builds))
         because = (
             say("it was asked for, so that only {releases} counts", releases=releases)
             if met
             else say(
-                "torch {framework_version} is not in the tables, which have {range_}",
+                "torch {framework_version} is not in the tables, which have {versions}",
                 framework_version=request.framework_version,
-                range_=range_,
+                versions=range_,
             )
         )
         return Reason(
@@ -129,7 +129,9 @@ def _wish(constraint: Constraint, rejected: tuple[Rejected, ...], request: Reque
         )
     if met:
         source = builds[-1].release.source
-        because = say("CUDA {cuda} was asked for, and torch has it in {range_} only", cuda=request.cuda, range_=range_)
+        because = say(
+            "CUDA {cuda} was asked for, and torch has it in {versions} only", cuda=request.cuda, versions=range_
+        )
     else:
         every = sorted({build.cuda for build in builds if build.cuda}, key=numbers)
         because = say(

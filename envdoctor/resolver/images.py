@@ -43,14 +43,17 @@ def image_for(build: Build, python: str, arch: str, facts: Knowledge) -> tuple[s
         key=lambda base: (base.ubuntu.python == python, numbers(base.ubuntu.version), numbers(base.image.cuda)),
     )
     because = say(
-        "the wheels carry CUDA's libraries, so the smallest flavour is enough; Ubuntu {version} brings ",
+        "the wheels carry CUDA's libraries, so the smallest flavour is enough; Ubuntu {version} brings Python {python}",
         version=ubuntu.version,
+        python=ubuntu.python,
     )
-    because += say("Python {python}", python=ubuntu.python)
     if ubuntu.python != python:
-        because += say(
-            ", not {python}: no image of CUDA {cuda} brings that one, so the Dockerfile's Python differs",
-            python=python,
+        because = say(
+            "the wheels carry CUDA's libraries, so the smallest flavour is enough; Ubuntu {version} brings Python "
+            "{python}, not {wanted}: no image of CUDA {cuda} brings that one, so the Dockerfile's Python differs",
+            version=ubuntu.version,
+            python=ubuntu.python,
+            wanted=python,
             cuda=build.cuda,
         )
     return image.tag, ubuntu.python, Reason(choice=image.tag, because=because, source=_FLAVOURS)
@@ -96,7 +99,7 @@ def _why_slim(build: Build, bases: tuple[_Base, ...]) -> str:
         "xpu": say(
             "the wheel carries the SYCL runtime; Intel's compute runtime must be added to the image to use the GPU"
         ),
-    }.get(build.kind, "without CUDA a plain Python image is enough")
+    }.get(build.kind, say("without CUDA a plain Python image is enough"))
 
 
 def _bases(build: Build, facts: Knowledge) -> tuple[_Base, ...]:

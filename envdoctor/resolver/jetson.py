@@ -27,10 +27,12 @@ def jetson_ways(request: Request, target: Target, facts: Knowledge) -> tuple[Fix
     ways = [read]
     for row in rows:
         is_index = row.url != row.source
-        doubt = f" ({row.doubt})" if row.doubt else ""
+
         ways.append(
             Fix(
-                summary=say("Take what {url} has: {holds}{doubt}.", url=row.url, holds=row.holds, doubt=doubt),
+                summary=say("Take what {url} has: {holds} ({doubt}).", url=row.url, holds=row.holds, doubt=row.doubt)
+                if row.doubt
+                else say("Take what {url} has: {holds}.", url=row.url, holds=row.holds),
                 commands=(("pip", "install", "torch", "torchvision", "--index-url", row.url),) if is_index else (),
                 effect="changes-env",
                 page=row.source,

@@ -111,7 +111,7 @@ def _served(fitting: Plan, wanted: Plan, version: str, offered: Mapping[str, tup
 
 def _without(plan: Plan, names: list[str], because: str) -> Plan:
     packages = {name: version for name, version in plan.stack.packages.items() if name not in names}
-    reason = Reason(choice=say("without {names}", names=" and ".join(names)), because=because)
+    reason = Reason(choice=say("without {names}", names=say(" and ").join(names)), because=because)
     return _changed(plan, packages=packages, index_url=plan.stack.index_url, reasons=(*plan.reasons, reason))
 
 

@@ -46,9 +46,8 @@ class Option(Record):
     @property
     def name(self) -> str:
         """Name it as people do: TensorFlow 2.21.0 for CUDA 12.5."""
-        return f"{NAMES[self.framework]} {self.version}" + (
-            say(" for CUDA {cuda}", cuda=self.cuda) if self.cuda else ""
-        )
+        name = f"{NAMES[self.framework]} {self.version}"
+        return say("{framework} for CUDA {cuda}", framework=name, cuda=self.cuda) if self.cuda else name
 
 
 class Traits(Record):
@@ -69,7 +68,7 @@ def against(version: str, traits: Traits, request: Request, target: Target, fact
     yield from _libc(traits, target)
     if not pythons_among(traits.pythons, target, request.python):
         have = (
-            say("Python {pythons} to {pythons2}", pythons=traits.pythons[0], pythons2=traits.pythons[-1])
+            say("Python {oldest} to {newest}", oldest=traits.pythons[0], newest=traits.pythons[-1])
             if traits.pythons
             else say("Pythons that were not read")
         )
@@ -118,17 +117,25 @@ def _driver(cuda: str, target: Target, facts: Knowledge) -> Iterator[Objection]:
     if target.driver is None or driver_runs(facts, cuda, target.driver, target.os) is not False:
         return
     family = facts.cuda_family(cuda)
-    whose = {"linux": say("an NVIDIA"), "windows": say("a Windows")}[driver_side(target.os)]
+    named = family.cuda if family else cuda
+    words = (
+        say(
+            "CUDA {cuda} needs an NVIDIA driver of {floor} or newer; there is {driver}",
+            cuda=f"{named}.x" if major(cuda) >= 11 else named,
+            floor=driver_floor(facts, cuda, target.os),
+            driver=target.driver,
+        )
+        if driver_side(target.os) == "linux"
+        else say(
+            "CUDA {cuda} needs a Windows driver of {floor} or newer; there is {driver}",
+            cuda=f"{named}.x" if major(cuda) >= 11 else named,
+            floor=driver_floor(facts, cuda, target.os),
+            driver=target.driver,
+        )
+    )
     yield Objection(
         constraint="driver",
-        because=say(
-            "CUDA {cuda}{rest} needs {whose} driver of {driver_floor} or newer; there is {driver}",
-            cuda=family.cuda if family else cuda,
-            rest=".x" if major(cuda) >= 11 else "",
-            whose=whose,
-            driver_floor=driver_floor(facts, cuda, target.os),
-            driver=target.driver,
-        ),
+        because=words,
         source=family.source if family else None,
     )
 

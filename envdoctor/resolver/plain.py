@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from itertools import combinations
 
@@ -146,11 +147,17 @@ def _why_release(chosen: Option, judged: tuple[Option, ...], request: Request) -
         because = say("the newest release that fits")
         first = newer[0]
         if first.objections:
-            because += say(
-                "; {version} does not: {because}", version=first.version, because=first.objections[0].because
+            because = say(
+                "the newest release that fits; {version} does not: {objection}",
+                version=first.version,
+                objection=first.objections[0].because,
             )
         elif first.doubts:
-            because += say(" and is certain; {version} is not: {doubts}", version=first.version, doubts=first.doubts[0])
+            because = say(
+                "the newest release that fits and is certain; {version} is not: {doubt}",
+                version=first.version,
+                doubt=first.doubts[0],
+            )
     yield Reason(choice=name, because=because, source=chosen.source)
 
 
@@ -158,7 +165,7 @@ def _conflict(request: Request, target: Target, facts: Knowledge, judged: tuple[
     constraints = minimal(judged)
     names = [name_of(constraint, request, target) for constraint in constraints]
     together = (
-        say("{names} together with {names2}", names=names[0], names2=" and ".join(names[1:]))
+        say("{name} together with {others}", name=names[0], others=say(" and ").join(names[1:]))
         if len(names) > 1
         else "".join(names)
     )
@@ -187,22 +194,22 @@ def _wish(constraint: Constraint, request: Request, judged: tuple[Option, ...]) 
             because = say("it was asked for, so that only {known} counts", known=", ".join(known))
         else:
             own = [o for each in judged for o in each.objections if o.constraint == "version"]
-            asked = [o for o in own if f" {request.framework_version} " in o.because and "asked for" not in o.because]
+            # One with a source tells something of that release; the others say that another one was asked for.
+            named = re.compile(rf"(?<![\d.]){re.escape(request.framework_version or '')}(?![\d.])")
+            asked = [o for o in own if o.source and named.search(o.because)]
             because = say(
-                "{name} {framework_version} is not in the tables, which have {known} to {known2}",
+                "{name} {framework_version} is not in the tables, which have {oldest} to {newest}",
                 name=name,
                 framework_version=request.framework_version,
-                known=known[0],
-                known2=known[-1],
+                oldest=known[0],
+                newest=known[-1],
             )
             because = asked[0].because if asked else because
         return Reason(choice=choice, because=because, source=source)
     if met:
         versions = sorted({each.version for each in met}, key=numbers)
         only = (
-            versions[0]
-            if len(versions) == 1
-            else say("{versions} to {versions2}", versions=versions[0], versions2=versions[-1])
+            versions[0] if len(versions) == 1 else say("{oldest} to {newest}", oldest=versions[0], newest=versions[-1])
         )
         because = say(
             "CUDA {cuda} was asked for, and {name} has it in {only} only", cuda=request.cuda, name=name, only=only

@@ -97,15 +97,17 @@ def _python(
         settled = tuple(each for each in pythons if each != newest) or pythons
         python = settled[-1]
         because = say(
-            "{name} has wheels for Python {pythons} to {pythons2}",
+            "{name} has wheels for Python {oldest} to {newest}",
             name=name,
-            pythons=option.pythons[0],
-            pythons2=option.pythons[-1],
+            oldest=option.pythons[0],
+            newest=option.pythons[-1],
         )
         if newest in pythons and python != newest:
-            because += say("; the newest one is left out, because other packages follow later")
+            because = say("{have}; the newest one is left out, because other packages follow later", have=because)
         if target.python:
-            because += say("; there are none for the Python at hand, {python}", python=target.python)
+            because = say(
+                "{reason}; there are none for the Python at hand, {python}", reason=because, python=target.python
+            )
     return python, Reason(choice=say("Python {python}", python=python), because=because, source=option.source)
 
 
@@ -122,9 +124,9 @@ def _numpy(option: Option, python: str) -> tuple[str, list[Reason]]:
         ]
     if option.framework == "jax" and not at_least(option.version, _JAX_NUMPY2) and not bounded:
         because = say(
-            "JAX {version} sets no limit, and {jax_numpy2} is the first that works with numpy 2",
+            "JAX {version} sets no limit, and {first_version} is the first that works with numpy 2",
             version=option.version,
-            jax_numpy2=_JAX_NUMPY2,
+            first_version=_JAX_NUMPY2,
         )
         return f"{asked},<2" if asked else "<2", [
             Reason(choice=say("numpy below 2"), because=because, source=_CHANGES_JAX)
@@ -141,10 +143,11 @@ def _image(option: Option, python: str, image: tuple[CudaImage, Ubuntu] | None) 
             python=ubuntu.python,
         )
         if not row.cuda.startswith(f"{option.cuda}."):
-            because += say(
-                "; CUDA {cuda} has the same library names as {option_cuda}, of which no image is known",
+            because = say(
+                "{reason}; CUDA {cuda} has the same library names as {wanted}, of which no image is known",
+                reason=because,
                 cuda=row.cuda,
-                option_cuda=option.cuda,
+                wanted=option.cuda,
             )
         return row.tag, ubuntu.python, Reason(choice=row.tag, because=because, source=row.source)
     tag = slim(python)

@@ -80,10 +80,10 @@ def build_stack(candidate: Candidate, request: Request, target: Target, facts: K
 def _python(candidate: Candidate, request: Request, target: Target, facts: Knowledge) -> tuple[str, Reason]:
     release = candidate.build.release
     have = say(
-        "torch {version} has wheels for Python {pythons} to {pythons2}",
+        "torch {version} has wheels for Python {oldest} to {newest}",
         version=release.version,
-        pythons=candidate.pythons[0],
-        pythons2=candidate.pythons[-1],
+        oldest=candidate.pythons[0],
+        newest=candidate.pythons[-1],
     )
     if request.python:
         python, because = candidate.pythons[0], say("it was asked for")
@@ -105,7 +105,9 @@ def _python(candidate: Candidate, request: Request, target: Target, facts: Knowl
         if len(candidate.pythons) == 1:
             because = say("it is the only Python at hand that torch has wheels for")
         if target.python:
-            because += say("; there are none for the Python at hand, {python}", python=target.python)
+            because = say(
+                "{reason}; there are none for the Python at hand, {python}", reason=because, python=target.python
+            )
     return python, Reason(choice=say("Python {python}", python=python), because=because, source=release.source)
 
 
@@ -161,9 +163,9 @@ def _why_index(build: Build, target: Target, index: str) -> Reason:
         because = say("the plain package index has this build today; naming PyTorch's index keeps it so")
     else:
         because = say(
-            "the plain package index has the {plain} build under this version; PyTorch's index has {tag}, ",
+            "the plain package index has the {plain} build under this version; PyTorch's index has {tag}, "
+            "and numpy too",
             plain=plain,
             tag=build.tag,
         )
-        because += say("and numpy too")
     return Reason(choice=index, because=because, source=_PREVIOUS)

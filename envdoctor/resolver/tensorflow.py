@@ -93,7 +93,9 @@ def _cuda(row: TensorflowRelease, request: Request, target: Target, facts: Knowl
         cuda=row.cuda,
         cudnn=row.cudnn,
         brings_cuda=brought,
-        brought=say("CUDA {cuda}", cuda=row.cuda) + (say(" or a newer 12.x") if row.cuda_doubt else ""),
+        brought=say("CUDA {cuda} or a newer 12.x", cuda=row.cuda)
+        if row.cuda_doubt
+        else say("CUDA {cuda}", cuda=row.cuda),
         capability_jit=any(_needs_ptx(row, first.first_cuda) for _, first in architectures(target, facts) if first),
         doubts=tuple(doubts),
         reasons=(*_protobuf(row), *reasons),
@@ -115,10 +117,10 @@ def _version(row: TensorflowRelease, package: str) -> str:
 def _not_installable(row: TensorflowRelease) -> Iterator[Objection]:
     if "tensorrt-libs" in (row.and_cuda or {}):
         because = say(
-            "the extra of TensorFlow {version} asks for tensorrt-libs {version2}, which the plain package index does "
+            "the extra of TensorFlow {version} asks for tensorrt-libs {wanted}, which the plain package index does "
             "not have",
             version=row.version,
-            version2=_version(row, "tensorrt-libs"),
+            wanted=_version(row, "tensorrt-libs"),
         )
         yield Objection(constraint="version", because=because, source=_TENSORRT_LIBS)
 

@@ -100,7 +100,7 @@ def no_permission_on_compute_files(machine: Snapshot, facts: Knowledge) -> Itera
         return
     groups = [name for name in dict.fromkeys(each.group for _, each in closed) if name and plain(name)]
     joined = all(each.member for _, each in closed)
-        place = closed[0][0]
+    place = closed[0][0]
     files = listed(each.path for _, each in closed)
     yield found(
         say("This account may not open {files} (group {groups})", files=files, groups=listed(groups))

@@ -204,7 +204,8 @@ def cuda_wheels_differ_from_pins(machine: Snapshot, facts: Knowledge) -> Iterato
                 few=_few(other),
                 other=listed(each.have or "" for each in other[:3]),
             ),
-            say("Another package in this environment replaced the CUDA libraries that this PyTorch was tested with. ")
+            say("Another package in this environment replaced the CUDA libraries that this PyTorch was tested with.")
+            + " "
             + (
                 say("Such a version is not accepted; give each framework an environment of its own.")
                 if refused
@@ -368,7 +369,7 @@ def _nowhere(machine: Snapshot, missing: tuple[Unmet, ...]) -> bool:
 
 
 def _restore(machine: Snapshot, broken: tuple[Unmet, ...]) -> Fix:
-    wanted = tuple(f"{each.name}{each.wanted}" if each.wanted != "any version" else each.name for each in broken)
+    wanted = tuple(each.requirement for each in broken)
     return Fix(
         summary=say("Put back what this PyTorch asks for; other frameworks in this environment may then miss theirs."),
         commands=(pip_install(machine, "--force-reinstall", "--no-deps", *wanted),),

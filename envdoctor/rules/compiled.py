@@ -40,7 +40,7 @@ class Code(NamedTuple):
         return (
             f"sm_{numbers[0]}"
             if len(numbers) == 1
-            else say("sm_{numbers} to sm_{numbers2}", numbers=numbers[0], numbers2=numbers[-1])
+            else say("sm_{oldest} to sm_{newest}", oldest=numbers[0], newest=numbers[-1])
         )
 
     @property

@@ -15,7 +15,6 @@ DRIVER_SILENT = (
     "DRV012",
     "DRV013",
     "DRV014",
-    "DRV015",
     "DRV016",
     "DRV017",
     "DRV018",
@@ -25,4 +24,4 @@ DRIVER_SILENT = (
 )
 
 # The driver runs, but its doors are not here.
-NODES_MISSING = ("DRV012", "DRV013", "DRV014", "DRV015", "DRV016", "DRV017", "DRV018")
+NODES_MISSING = ("DRV012", "DRV013", "DRV014", "DRV016", "DRV017", "DRV018")

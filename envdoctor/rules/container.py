@@ -75,8 +75,10 @@ def _without(machine: Snapshot, reason: str, evidence: tuple[str, ...], *, likel
     return found(
         say("This container has no access to the GPU: {reason}", reason=reason),
         say("GPUs are handed to a container only when it is started with a request for them.")
-        + (say(" The frameworks installed here are CPU builds, so this may be as it should.") if for_cpu else "")
-        + (say(" NVIDIA_VISIBLE_DEVICES is {asked!r} here.", asked=asked) if asked in ("", "none", "void") else ""),
+        + (" " + say("The frameworks installed here are CPU builds, so this may be as it should.") if for_cpu else "")
+        + (
+            " " + say("NVIDIA_VISIBLE_DEVICES is {asked!r} here.", asked=asked) if asked in ("", "none", "void") else ""
+        ),
         evidence=(*evidence, "system.container.kind", *(("variables.NVIDIA_VISIBLE_DEVICES",) if asked else ())),
         severity="note" if for_cpu else "warning" if likely else None,
         certainty="likely" if likely else None,
@@ -143,7 +145,8 @@ def shared_memory_too_small(machine: Snapshot, facts: Knowledge) -> Iterator[Fou
     several = len(machine.nvidia_gpus) > 1 and bool(_gpu_builds(machine)) and shm <= 64 * _MIB
     yield found(
         say("This container's /dev/shm has only {shm}; data loaders with workers want 1 GiB or more", shm=size(shm)),
-        say("Data-loader workers and NCCL pass their data through it; when it is full they end with “bus error”. ")
+        say("Data-loader workers and NCCL pass their data through it; when it is full they end with “bus error”.")
+        + " "
         + (
             say(
                 "With {nvidia_gpus_count} GPUs training in several processes needs it.",

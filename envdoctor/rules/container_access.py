@@ -52,11 +52,13 @@ def capabilities_lack_compute(machine: Snapshot, facts: Knowledge) -> Iterator[F
             "This container has the GPU's device files, and not the driver's libraries for {missing}",
             missing=listed(missing),
         ),
-        (say("NVIDIA_DRIVER_CAPABILITIES is {asked!r} here. ", asked=asked) if asked is not None else "")
-        + (
-            say("No CUDA program can start.")
-            if "compute" in missing
-            else say("nvidia-smi is not available; CUDA works.")
+        " ".join(
+            (
+                *((say("NVIDIA_DRIVER_CAPABILITIES is {asked!r} here.", asked=asked),) if asked is not None else ()),
+                say("No CUDA program can start.")
+                if "compute" in missing
+                else say("nvidia-smi is not available; CUDA works."),
+            )
         ),
         evidence=(
             "driver.device_nodes",
@@ -103,8 +105,8 @@ def image_demands_newer_driver(machine: Snapshot, facts: Knowledge) -> Iterator[
     first = ways[0][0]
     yield found(
         say(
-            "This image asks for {first}, and driver {version} offers CUDA {offered}",
-            first=first,
+            "This image asks for {wanted}, and driver {version} offers CUDA {offered}",
+            wanted=first,
             version=driver.version,
             offered=offered,
         ),
@@ -239,7 +241,7 @@ def visible_devices_name_no_gpu(machine: Snapshot, facts: Knowledge) -> Iterator
     if cards or "/dev/nvidiactl" not in driver.device_nodes:
         return
     yield found(
-        say("NVIDIA_VISIBLE_DEVICES={value} hands no GPU to this container", value=value),
+        say("NVIDIA_VISIBLE_DEVICES={setting} hands no GPU to this container", setting=value),
         say("The driver's own files are here, and those of no card."),
         evidence=("variables.NVIDIA_VISIBLE_DEVICES", "driver.device_nodes"),
         fixes=(

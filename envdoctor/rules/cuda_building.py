@@ -40,7 +40,7 @@ def cuda_home_leads_nowhere(machine: Snapshot, facts: Knowledge) -> Iterator[Fou
     ]
     for each in missing:
         yield found(
-            say("{name} names {value}, and there is no such folder", name=each.name, value=each.value),
+            say("{variable} names {folder}, and there is no such folder", variable=each.name, folder=each.value),
             say("Whatever compiles CUDA code looks there first and stops. Running models does not need it."),
             evidence=(f"variables.{each.name}",),
             fixes=(
@@ -102,10 +102,10 @@ def compiler_too_new_for_nvcc(machine: Snapshot, facts: Knowledge) -> Iterator[F
     install = (f"gcc-{limit}", f"g++-{limit}")
     yield found(
         say(
-            "nvcc of CUDA {version} accepts gcc up to {limit}, and gcc here is {version2}",
-            version=kit[1].version or "(version unknown)",
+            "nvcc of CUDA {cuda} accepts gcc up to {limit}, and gcc here is {gcc}",
+            cuda=kit[1].version or say("(version unknown)"),
             limit=limit,
-            version2=version,
+            gcc=version,
         ),
         say("{compiling} compiles CUDA code when it is used, and nvcc will refuse.", compiling=listed(compiling))
         if compiling

@@ -160,7 +160,7 @@ def wheels_of_two_majors(machine: Snapshot, facts: Knowledge) -> Iterator[Found]
         )
     else:
         yield found(
-                        say("CUDA libraries for CUDA {majors} share this environment", majors=majors),
+            say("CUDA libraries for CUDA {majors} share this environment", majors=majors),
             say("Different packages here ask for each of them. They lie in different folders, and this works."),
             evidence=evidence,
             severity="note",
@@ -187,7 +187,7 @@ def _refused(machine: Snapshot, loaded: Library, own: Library) -> bool:
 def _shadow(machine: Snapshot, place: int, copy: int) -> Found:
     loaded, own = machine.libraries[place], machine.libraries[copy]
     refused = _refused(machine, loaded, own)
-    name = _CALLED.get(loaded.name, loaded.path.rpartition("/")[2])
+    name = say(_CALLED[loaded.name]) if loaded.name in _CALLED else loaded.path.rpartition("/")[2]
     folder = loaded.path.rpartition("/")[0]
     path = machine.variable("LD_LIBRARY_PATH")
     by_variable = path is not None and folder in [each.rstrip("/") for each in path.split(":")]
@@ -213,7 +213,7 @@ def _shadow(machine: Snapshot, place: int, copy: int) -> Found:
             own_version=own.version,
         ),
         (
-            say("LD_LIBRARY_PATH names that folder, and it is searched before the framework's own copy. ")
+            say("LD_LIBRARY_PATH names that folder, and it is searched before the framework's own copy.") + " "
             if by_variable
             else ""
         )

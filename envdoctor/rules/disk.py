@@ -57,8 +57,12 @@ def no_room_for_environment(machine: Snapshot, facts: Knowledge) -> Iterator[Fou
     ]
     yield found(
         say("{gigabytes} are free in {path}, and {need}", gigabytes=_gigabytes(free), path=disk.path, need=need),
-        say("pip needs room for the archive, its cache and the unpacked result at once.")
-        + (say(" In WSL, look at the free space of the Windows drive too.") if machine.wsl else ""),
+        " ".join(
+            (
+                say("pip needs room for the archive, its cache and the unpacked result at once."),
+                *((say("In WSL, look at the free space of the Windows drive too."),) if machine.wsl else ()),
+            )
+        ),
         evidence=(f"disks[{place}].free_bytes", f"disks[{place}].path"),
         fixes=_make_room(machine),
     )

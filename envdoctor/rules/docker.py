@@ -55,7 +55,11 @@ def toolkit_is_missing(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
             engine="Docker" if docker.engine else "Podman",
         ),
         say("`docker run --gpus all` stops with “could not select device driver”.")
-        + (say(" This Docker was installed by snap and does not see a toolkit of the system.") if docker.snap else ""),
+        + (
+            " " + say("This Docker was installed by snap and does not see a toolkit of the system.")
+            if docker.snap
+            else ""
+        ),
         evidence=("docker.engine", "docker.toolkit"),
         slug="docker-from-snap" if docker.snap else None,
         fixes=(

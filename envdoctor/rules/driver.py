@@ -208,7 +208,8 @@ def module_was_not_built(machine: Snapshot, facts: Knowledge) -> Iterator[Found]
     without = driver.headers is False
     yield found(
         say("No nvidia module was built for the running kernel {kernel}", kernel=kernel),
-        say("DKMS holds the driver {dkms}, but no nvidia.ko belongs to this kernel. ", dkms=listed(driver.dkms or ()))
+        say("DKMS holds the driver {dkms}, but no nvidia.ko belongs to this kernel.", dkms=listed(driver.dkms or ()))
+        + " "
         + (
             say("The kernel's headers are missing, which the build needs.")
             if without

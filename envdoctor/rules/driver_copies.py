@@ -62,10 +62,10 @@ def several_driver_libraries(machine: Snapshot, facts: Knowledge) -> Iterator[Fo
         return
     yield found(
         say(
-            "Libraries of driver {dict} lie beside those of {version}: {others}",
-            dict=listed(dict.fromkeys(others.values())),
+            "Libraries of driver {others} lie beside those of {version}: {files}",
+            others=listed(dict.fromkeys(others.values())),
             version=driver.version,
-            others=listed(list(others)[:3]),
+            files=listed(list(others)[:3]),
         ),
         say(
             "Programs load the right ones today. The others are left over from another installation and can take "
@@ -107,8 +107,8 @@ def image_brings_driver_libraries(machine: Snapshot, facts: Knowledge) -> Iterat
         return
     yield found(
         say(
-            "This image carries libraries of driver {dict}; the host's driver is {version}",
-            dict=listed(dict.fromkeys(others.values())),
+            "This image carries libraries of driver {others}; the host's driver is {version}",
+            others=listed(dict.fromkeys(others.values())),
             version=machine.driver.version,
         ),
         say(

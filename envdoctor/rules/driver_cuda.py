@@ -99,10 +99,11 @@ def driver_too_old_for_cuda(machine: Snapshot, facts: Knowledge) -> Iterator[Fou
         ),
         (
             say(
-                "This driver runs CUDA up to {newest} and the other versions of CUDA {newest2}. ",
+                "This driver runs CUDA up to {newest} and the other versions of CUDA {major}.",
                 newest=newest,
-                newest2=major(newest),
+                major=major(newest),
             )
+            + " "
             if newest
             else ""
         )

@@ -97,15 +97,23 @@ def halves_differ(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
             versions=listed(versions),
         )
         if versions
-        else say("The loaded nvidia module and the driver's libraries are of different releases")
-        + (say(" (module {version})", version=driver.version) if driver.version else ""),
+        else say(
+            "The loaded nvidia module and the driver's libraries are of different releases (module {version})",
+            version=driver.version,
+        )
+        if driver.version
+        else say("The loaded nvidia module and the driver's libraries are of different releases"),
         say(
             "Both halves must be the very same release; most often an update replaced the files while the old module "
             "stayed loaded."
         )
-        + (say(" NVML answers with error 18 (driver/library version mismatch).") if driver.nvml == _MISMATCH else "")
         + (
-            say(" The library found is {libcuda_path}.", libcuda_path=driver.libcuda_path)
+            " " + say("NVML answers with error 18 (driver/library version mismatch).")
+            if driver.nvml == _MISMATCH
+            else ""
+        )
+        + (
+            " " + say("The library found is {libcuda_path}.", libcuda_path=driver.libcuda_path)
             if files == ["libcuda"]
             else ""
         ),
@@ -263,7 +271,7 @@ def _refusal(gpu: Gpu, facts: Knowledge, branch: int) -> str | None:
         )
     if consumer(gpu):
         return say("A newer libcuda on an older driver is for data-centre cards; this one refuses it with error 804.")
-    if any(word in (gpu.name or "") for word in ("Quadro", say("RTX A"), say("RTX PRO"), say("Ada Generation"))):
+    if any(word in (gpu.name or "") for word in ("Quadro", "RTX A", "RTX PRO", "Ada Generation")):
         return say(
             "A newer libcuda on an older driver works on some workstation cards only; error 804 means that it does not."
         )
@@ -337,16 +345,17 @@ def user_libraries_are_missing(machine: Snapshot, facts: Knowledge) -> Iterator[
     monitoring_missing = driver.nvml_path is None and driver.nvml in (None, _LIBRARY_NOT_FOUND)
     if not cuda_missing and not monitoring_missing:
         return
-    version = f" {driver.version}" if driver.version else ""
-    missing = [
+    missing = listed(
         name for name, gone in (("libcuda.so.1", cuda_missing), ("libnvidia-ml.so.1", monitoring_missing)) if gone
-    ]
+    )
     yield found(
         say(
-            "The NVIDIA module{version} is loaded without its libraries: {missing} not found",
-            version=version,
-            missing=listed(missing),
-        ),
+            "The NVIDIA module {version} is loaded without its libraries: {missing} not found",
+            version=driver.version,
+            missing=missing,
+        )
+        if driver.version
+        else say("The NVIDIA module is loaded without its libraries: {missing} not found", missing=missing),
         say("Distributions split the driver in two; CUDA programs need the half that is not here.")
         if cuda_missing
         else say("CUDA programs work without it; nvidia-smi and whatever watches the GPU do not."),
@@ -354,8 +363,11 @@ def user_libraries_are_missing(machine: Snapshot, facts: Knowledge) -> Iterator[
         severity=None if cuda_missing else "warning",
         fixes=(
             Fix(
-                summary=say("Install the driver's libraries in the module's own release")
-                + (f" ({driver.version})." if driver.version else "."),
+                summary=say(
+                    "Install the driver's libraries in the module's own release ({version}).", version=driver.version
+                )
+                if driver.version
+                else say("Install the driver's libraries in the module's own release."),
                 commands=_libraries(machine, driver.version),
                 effect="needs-root",
                 page="https://docs.nvidia.com/datacenter/tesla/driver-installation-guide/",

@@ -53,17 +53,18 @@ def install_driver(machine: Snapshot, facts: Knowledge, floor: str | None = None
     card = first_to_end(machine, facts)
     words = say("driver {floor} or newer", floor=floor) if floor else say("the NVIDIA driver")
     if limit and card:
-        words += say(
-            " (branch {limit} is the last one for the {name}: take no newer branch)",
+        words = say(
+            "{driver} (branch {limit} is the last one for the {card}: take no newer branch)",
+            driver=words,
             limit=limit,
-            name=card.name or "oldest card",
+            card=card.name or say("oldest card"),
         )
     system = machine.system
     if system and (system.wsl or system.os == "windows"):
         return _in_windows(words, wsl=system.wsl is not None)
     if system and system.container:
         return on_host(
-            say("On the host, not in the container: install {words}.", words=words),
+            say("On the host, not in the container: install {driver}.", driver=words),
             effect="needs-reboot",
             page=INSTALL_GUIDE,
         )
@@ -76,11 +77,12 @@ def install_driver(machine: Snapshot, facts: Knowledge, floor: str | None = None
     commands = _commands(machine, facts, floor, limit)
     page = _PAGES.get(family(machine) or "", DRIVER_PAGE)
     if family(machine) == "debian" and not commands and not limit:
-        words, page = say("{words} from NVIDIA's own repository", words=words), INSTALL_GUIDE
+        words, page = say("{driver} from NVIDIA's own repository", driver=words), INSTALL_GUIDE
     restart: tuple[Command, ...] = (("sudo", "reboot"),) if commands else ()
-    before = _BEFORE.get(family(machine) or "", "") if commands else ""
+    before = _BEFORE.get(family(machine) or "") if commands else None
+    install = say("Install {driver}, then restart the machine.", driver=words)
     return Fix(
-        summary=say("{before}Install {words}, then restart the machine.", before=before, words=words),
+        summary=f"{say(before)} {install}" if before else install,
         commands=(*commands, *restart),
         effect="needs-reboot",
         page=page,
@@ -88,20 +90,21 @@ def install_driver(machine: Snapshot, facts: Knowledge, floor: str | None = None
 
 
 _BEFORE = {
-    "debian": message("Enable the contrib, non-free and non-free-firmware components. "),
-    "fedora": message("Enable RPM Fusion. "),
+    "debian": message("Enable the contrib, non-free and non-free-firmware components."),
+    "fedora": message("Enable RPM Fusion."),
     "rhel": message(
-        "Add NVIDIA's package repository. Cards before GTX 16 and RTX 20 need another package: see the page. "
+        "Add NVIDIA's package repository. Cards before GTX 16 and RTX 20 need another package: see the page."
     ),
-    "arch": message("Cards before GTX 16 and RTX 20 need another package: see the page. "),
+    "arch": message("Cards before GTX 16 and RTX 20 need another package: see the page."),
 }
 
 
 def _in_windows(words: str, *, wsl: bool) -> Fix:
     restart: tuple[Command, ...] = (("wsl", "--shutdown"),) if wsl else ()
-    tail = say("; then restart WSL. Install no driver inside WSL") if wsl else ""
     return in_windows(
-        say("In Windows, install {words}{tail}.", words=words, tail=tail),
+        say("In Windows, install {driver}; then restart WSL. Install no driver inside WSL.", driver=words)
+        if wsl
+        else say("In Windows, install {driver}.", driver=words),
         *restart,
         effect="needs-root",
         page=DRIVER_PAGE,

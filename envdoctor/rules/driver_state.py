@@ -206,9 +206,15 @@ def no_permission_on_device_files(machine: Snapshot, facts: Knowledge) -> Iterat
     joined = bool(file.member)
     join = (("sudo", "usermod", "-a", "-G", group, "USER"),) if group and not joined else ()
     yield found(
-        say("This account may not open {closed}", closed=listed(each.path for _, each in closed))
-        + (say(", which group {group} may", group=file.group) if file.group else ""),
-        say("An administrator restricted the GPU to that group. ")
+        say(
+            "This account may not open {files}, which group {group} may",
+            files=listed(each.path for _, each in closed),
+            group=file.group,
+        )
+        if file.group
+        else say("This account may not open {files}", files=listed(each.path for _, each in closed)),
+        say("An administrator restricted the GPU to that group.")
+        + " "
         + (
             say("/etc/group lists this account in it already, which counts from the next login on.")
             if joined
@@ -256,12 +262,9 @@ def uvm_is_missing(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         return
     load = (("sudo", "modprobe", "nvidia-uvm"), *((("sudo", "nvidia-modprobe", "-u", "-c", "0"),) if no_file else ()))
     yield found(
-        say("CUDA needs nvidia-uvm, and ")
-        + (
-            say("/dev/nvidia-uvm is not in this container")
-            if inside
-            else say("it is not loaded and nothing here loads it")
-        ),
+        say("CUDA needs nvidia-uvm, and /dev/nvidia-uvm is not in this container")
+        if inside
+        else say("CUDA needs nvidia-uvm, and it is not loaded and nothing here loads it"),
         say("nvidia-smi needs only the main module and looks healthy; every CUDA program stops at its start."),
         evidence=("driver.nvml", "driver.device_nodes", *(() if inside else ("driver.uvm", "driver.modprobe"))),
         fixes=(

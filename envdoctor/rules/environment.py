@@ -85,7 +85,7 @@ def pip_and_python_apart(machine: Snapshot, facts: Knowledge) -> Iterator[Found]
                 prefix=python.prefix,
             ),
             say("`pip install` puts packages where this Python does not look.")
-            + (say(" This environment has no pip of its own; uv installs into it.") if bare else ""),
+            + (" " + say("This environment has no pip of its own; uv installs into it.") if bare else ""),
             evidence=("pythons[0].prefix", "pythons[0].pip_prefix"),
             fixes=(
                 Fix(

@@ -254,9 +254,9 @@ def flash_attention_on_old_gpu(machine: Snapshot, facts: Knowledge) -> Iterator[
         return
     yield found(
         say(
-            "flash-attn {version} has no kernels for the {dict}",
+            "flash-attn {version} has no kernels for the {cards}",
             version=package.version,
-            dict=listed(dict.fromkeys(each.name for each in gpus)),
+            cards=listed(dict.fromkeys(each.name for each in gpus)),
         ),
         say("It needs compute capability 8.0 (Ampere) or newer, and stops when it is used on this card."),
         evidence=(version_of(python, package), *(each.evidence for each in gpus)),
@@ -295,7 +295,7 @@ def triton_differs_from_pin(machine: Snapshot, facts: Knowledge) -> Iterator[Fou
             continue
         package = python.package(each.name)
         yield found(
-                        say(
+            say(
                 "PyTorch {version} asks for {name} {wanted}, and {have} is installed",
                 version=owner.version,
                 name=each.name,
@@ -315,7 +315,7 @@ def triton_differs_from_pin(machine: Snapshot, facts: Knowledge) -> Iterator[Fou
             fixes=(
                 Fix(
                     summary=say("Install the Triton that this PyTorch asks for."),
-                    commands=(pip_install(machine, f"{each.name}{each.wanted}" if "=" in each.wanted else each.name),),
+                    commands=(pip_install(machine, each.requirement),),
                     effect="changes-env",
                 ),
             ),
@@ -356,13 +356,16 @@ def bitsandbytes_has_no_build(machine: Snapshot, facts: Knowledge) -> Iterator[F
     unset = unset_variable(machine, "BNB_CUDA_VERSION")
     yield found(
         say(
-            "bitsandbytes {version} has no library for CUDA {wanted}.{wanted2}; it has them for {names}",
+            "bitsandbytes {version} has no library for CUDA {wanted}; it has them for {versions}",
             version=package.version,
-            wanted=wanted[:-1],
-            wanted2=wanted[-1],
-            names=names,
+            wanted=f"{wanted[:-1]}.{wanted[-1]}",
+            versions=names,
         ),
-        (say("BNB_CUDA_VERSION asks for that version. ") if override else say("It follows PyTorch's CUDA version. "))
+        (
+            say("BNB_CUDA_VERSION asks for that version.") + " "
+            if override
+            else say("It follows PyTorch's CUDA version.") + " "
+        )
         + say("Only its code for the processor is loaded, and quantized models stop."),
         evidence=(
             f"pythons[0].extensions[{place}].cuda_builds",

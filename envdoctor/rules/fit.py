@@ -88,11 +88,11 @@ def _finding(
         else say("Not even a batch of 1 surely fits.")
     )
     title = say(
-        "{text} needs {needed}, and {where} has {free_bytes} free",
-        text=text,
+        "{workload} needs {needed}, and {device} has {free} free",
+        workload=text,
         needed=needed,
-        where=where,
-        free_bytes=size(answered.free_bytes),
+        device=where,
+        free=size(answered.free_bytes),
     )
     return found(
         title if over else say("{title}: it may not fit", title=title),
@@ -112,8 +112,10 @@ def _finding(
 def _changed(change: Change) -> str:
     needed, saved = size(change.device_bytes), size(change.saved_bytes)
     if change.at_least:
-        return say("{what}: at least {size}, at the most {saved} less.", what=change.what, size=needed, saved=saved)
-    return say("{what}: {size}, {saved} less.", what=change.what, size=needed, saved=saved)
+        return say(
+            "{change}: at least {needed}, at the most {saved} less.", change=change.what, needed=needed, saved=saved
+        )
+    return say("{change}: {needed}, {saved} less.", change=change.what, needed=needed, saved=saved)
 
 
 def _whole(machine: Snapshot, device: Device) -> tuple[str, int] | None:

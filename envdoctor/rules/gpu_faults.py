@@ -81,7 +81,7 @@ def recovery_is_pending(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
             continue
         restart = health.recovery == 2
         yield found(
-            say("{card} waits for {actions}", card=sentence(card(gpu)), actions=_ACTIONS[health.recovery]),
+            say("{card} waits for {action}", card=sentence(card(gpu)), action=say(_ACTIONS[health.recovery])),
             say("The driver reports a fault that only this clears; what runs on the card before is not reliable."),
             evidence=(f"gpus[{place}].health.recovery",),
             fixes=(
@@ -195,14 +195,20 @@ def faults_in_the_log(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         return
     lost = any(each.code == 79 for each in severe)
     told = listed(
-        say("Xid {code} ({hardware}) at {bus_id}", code=each.code, hardware=_HARDWARE[each.code], bus_id=each.bus_id)
-        + (say(", {count} times", count=each.count) * (each.count > 1))
+        say_number(
+            "Xid {code} ({fault}) at {bus_id}",
+            "Xid {code} ({fault}) at {bus_id}, {number} times",
+            max(each.count, 1),
+            code=each.code,
+            fault=say(_HARDWARE[each.code]),
+            bus_id=each.bus_id,
+        )
         for each in severe[:3]
     )
     yield found(
         say("The kernel's log reports GPU faults since the start: {told}", told=told),
         say("These numbers point to the card, its memory, its link or its driver rather than to a program.")
-        + (say(" Xid 79 is mostly power, heat or the slot.") if lost else ""),
+        + (" " + say("Xid 79 is mostly power, heat or the slot.") if lost else ""),
         evidence=tuple(
             f"driver.xids[{place}].code"
             for place, each in enumerate((driver.xids if driver else None) or ())

@@ -138,13 +138,19 @@ def held_back_by_heat(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     for place, gpu, health in _states(machine):
         if not (health.held_back or 0) & _HEAT:
             continue
-        degrees = say(" at {temperature} °C", temperature=health.temperature) if health.temperature is not None else ""
+        degrees = health.temperature
         yield found(
-            say("{card} lowers its clocks because of heat{degrees}", card=sentence(card(gpu)), degrees=degrees),
+            say("{card} lowers its clocks because of heat", card=sentence(card(gpu)))
+            if degrees is None
+            else say(
+                "{card} lowers its clocks because of heat at {temperature} °C",
+                card=sentence(card(gpu)),
+                temperature=degrees,
+            ),
             say("Its speed now depends on the cooling, not on the program."),
             evidence=(
                 f"gpus[{place}].health.held_back",
-                *((f"gpus[{place}].health.temperature",) if degrees else ()),
+                *((f"gpus[{place}].health.temperature",) if degrees is not None else ()),
             ),
             fixes=(
                 Fix(

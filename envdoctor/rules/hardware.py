@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.finding import Fix
 from envdoctor.model.snapshot import Gpu, Snapshot
-from envdoctor.model.speech import say
+from envdoctor.model.speech import say, say_number
 from envdoctor.model.version import order
 from envdoctor.rules.registry import Found, found, rule
 from envdoctor.rules.remedies import Command, on_host
@@ -46,7 +46,7 @@ def no_gpu(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
             "That is fine for inference of small and medium models, for preparing data and for training small "
             "networks; training large ones needs a GPU elsewhere."
         )
-        + (say(" {seen} cannot run CUDA.", seen=sentence(listed(card(gpu) for _, gpu in seen))) if seen else ""),
+        + (" " + say("{seen} cannot run CUDA.", seen=sentence(listed(card(gpu) for _, gpu in seen))) if seen else ""),
         evidence=(*(tuple(f"gpus[{place}].vendor" for place, _ in seen) or ("gpus",)), trace),
         fixes=(
             Fix(
@@ -107,14 +107,15 @@ def mig_without_instance(machine: Snapshot, facts: Knowledge) -> Iterator[Found]
         if gpu.vendor != "nvidia" or mig is None or not mig.enabled or mig.instances != 0:
             continue
         inside = machine.system is not None and machine.system.container is not None
-        pending = (
-            "" if mig.pending == mig.enabled else say(" Switching it off is already asked for and waits for a reset.")
-        )
         yield found(
-            say("{card} has MIG switched on, but no instance ", card=sentence(card(gpu)))
-            + (say("is visible here") if inside else "exists"),
-            say(
-                "With MIG on, CUDA only uses instances of the card, so it reports no device.{pending}", pending=pending
+            say("{card} has MIG switched on, but no instance is visible here", card=sentence(card(gpu)))
+            if inside
+            else say("{card} has MIG switched on, but no instance exists", card=sentence(card(gpu))),
+            say("With MIG on, CUDA only uses instances of the card, so it reports no device.")
+            if mig.pending == mig.enabled
+            else say(
+                "With MIG on, CUDA only uses instances of the card, so it reports no device. Switching it off is "
+                "already asked for and waits for a reset."
             ),
             evidence=(f"gpus[{place}].mig.enabled", f"gpus[{place}].mig.instances", f"gpus[{place}].mig.pending"),
             fixes=_mig_ways(gpu, inside=inside),
@@ -178,12 +179,19 @@ def memory_is_taken(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         if gpu.mig is not None and gpu.mig.enabled:
             continue
         holders = listed(
-            say("process {pid}", pid=each.pid) + (f" ({size(each.memory_bytes)})" if each.memory_bytes else "")
+            say("process {pid} ({memory})", pid=each.pid, memory=size(each.memory_bytes))
+            if each.memory_bytes
+            else say("process {pid}", pid=each.pid)
             for each in gpu.processes or ()
         )
         yield found(
-            say("{card} has {used} of {total} in use by ", card=sentence(card(gpu)), used=size(used), total=size(total))
-            + (holders or say("processes that are not visible from here")),
+            say(
+                "{card} has {used} of {total} in use by {processes}",
+                card=sentence(card(gpu)),
+                used=size(used),
+                total=size(total),
+                processes=holders or say("processes that are not visible from here"),
+            ),
             say(
                 "A new job gets only what is left. JAX and TensorFlow take most of the memory at their start, so a "
                 "running notebook explains a lot."
@@ -259,14 +267,18 @@ def processor_without_avx(machine: Snapshot, facts: Knowledge) -> Iterator[Found
         ),
     )
     yield found(
-        say("{model} shows no AVX, which ", model=cpu.model or "The processor")
-        + listed(f"{package.name} {package.version}" for _, package in concerned)
-        + (" needs" if len(concerned) == 1 else " need"),
+        say_number(
+            "{processor} shows no AVX, which {packages} needs",
+            "{processor} shows no AVX, which {packages} need",
+            len(concerned),
+            processor=cpu.model or say("The processor"),
+            packages=listed(f"{package.name} {package.version}" for _, package in concerned),
+        ),
         say(
             "The official x86 packages are compiled for AVX; without it the import ends with “Illegal instruction” "
             "and no traceback."
         )
-        + (say(" This is a virtual machine, which may hide what the processor has.") if system.virtual else ""),
+        + (" " + say("This is a virtual machine, which may hide what the processor has.") if system.virtual else ""),
         evidence=("cpu.features", *(f"pythons[0].packages[{place}].version" for place, _ in concerned)),
         fixes=(
             *(hidden if system.virtual else ()),

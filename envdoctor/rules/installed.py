@@ -16,8 +16,13 @@ class Unmet(NamedTuple):
     """A requirement that the environment does not meet; `have` is None where the distribution is missing."""
 
     name: str
-    wanted: str
+    wanted: str  # a specifier of versions, or words where any will do
     have: str | None
+
+    @property
+    def requirement(self) -> str:
+        """What pip is told to install."""
+        return self.name + (self.wanted if self.wanted.startswith(("=", "<", ">", "!", "~")) else "")
 
 
 def torch(machine: Snapshot) -> Framework | None:

@@ -155,7 +155,7 @@ def jaxlib_does_not_fit(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     broken = next((each for each in unmet(machine, jax, "jaxlib") if each.name == "jaxlib"), None)
     if not newer and broken is None:
         return
-        yield found(
+    yield found(
         say(
             "jaxlib {version} does not fit jax {jax_version}, which needs {wanted}",
             version=lib.version,
@@ -164,7 +164,9 @@ def jaxlib_does_not_fit(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         )
         if broken and not newer
         else say(
-            "jaxlib {version} does not fit jax {jax_version}: it is newer", version=lib.version, jax_version=jax.version
+            "jaxlib {version} does not fit jax {jax_version}: it is newer",
+            version=lib.version,
+            jax_version=jax.version,
         ),
         say("jax stops at its import."),
         evidence=(version_of(python, jax), version_of(python, lib)),

@@ -44,10 +44,10 @@ def macos_too_old_for_metal(machine: Snapshot, facts: Knowledge) -> Iterator[Fou
         return
     yield found(
         say(
-            "PyTorch {version} uses Apple's GPU on macOS {floor} and newer, and this is {version2}",
+            "PyTorch {version} uses Apple's GPU on macOS {floor} and newer, and this is {macos}",
             version=framework.version,
             floor=floor,
-            version2=version,
+            macos=version,
         ),
         say("It computes on the processor here."),
         evidence=("system.distribution_version", f"{TORCH}.version"),
@@ -146,8 +146,8 @@ def framework_has_no_gpu_on_macos(machine: Snapshot, facts: Knowledge) -> Iterat
         return
     yield found(
         say(
-            "On macOS, {there} uses no GPU",
-            there=listed({"tensorflow": "TensorFlow", "jax": "JAX"}[name] for name in there),
+            "On macOS, {frameworks} uses no GPU",
+            frameworks=listed({"tensorflow": "TensorFlow", "jax": "JAX"}[name] for name in there),
         ),
         say("PyTorch (device mps) and MLX use Apple's GPU."),
         evidence=("system.os", *(f"pythons[0].frameworks.{name}.version" for name in there)),

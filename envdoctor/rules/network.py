@@ -200,7 +200,7 @@ def pip_is_restricted(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     for place, each in enumerate(pip.settings):
         if each.name in ("constraint", "cert") and each.value in pip.missing:
             yield found(
-                say("pip's setting {name} names {value}, which does not exist", name=each.name, value=each.value),
+                say("pip's setting {setting} names {file}, which does not exist", setting=each.name, file=each.value),
                 say("Every installation fails. It is set in {source}.", source=each.source),
                 evidence=(f"pip.settings[{place}].value", f"pip.settings[{place}].source"),
                 severity="error",

@@ -74,13 +74,13 @@ def numpy2_under_numpy1_build(machine: Snapshot, facts: Knowledge) -> Iterator[F
     ]
     if asking:
         named = listed(f"{package.name} {package.version}" for package in asking[:3])
-        more = say(" and {asking_count} more", asking_count=len(asking) - 3) if len(asking) > 3 else ""
+        if len(asking) > 3:
+            named = say("{packages} and {count} more", packages=named, count=len(asking) - 3)
         yield found(
             say(
-                "NumPy {version} is installed, and {named}{more} asks for an older one",
+                "NumPy {version} is installed, and {packages} asks for an older one",
                 version=numpy.version,
-                named=named,
-                more=more,
+                packages=named,
             ),
             say(
                 "A package that was compiled for NumPy 1 does not work with NumPy 2. Whether this one was, its "

@@ -151,9 +151,9 @@ def processor_without_avx2(machine: Snapshot, facts: Knowledge) -> Iterator[Foun
     if "avx" not in cpu.features or "avx2" in cpu.features or any(gpu.vendor != "intel" for gpu in machine.gpus):
         return
     yield found(
-        say("{model} shows no AVX2, so computing on it is slow", model=cpu.model or "The processor"),
+        say("{processor} shows no AVX2, so computing on it is slow", processor=cpu.model or say("The processor")),
         say("Math libraries then take slower paths.")
-        + (say(" A virtual machine may hide it.") if system.virtual else ""),
+        + (" " + say("A virtual machine may hide it.") if system.virtual else ""),
         evidence=("cpu.features",),
         fixes=(Fix(summary=say("Set the CPU model of the virtual machine to host or host-passthrough."), where="host"),)
         if system.virtual

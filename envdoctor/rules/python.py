@@ -50,9 +50,9 @@ def python_newer_than_wheels(machine: Snapshot, facts: Knowledge) -> Iterator[Fo
             return
         yield found(
             say(
-                "PyTorch {version} has no wheel for Python {version2}; its last is for Python {last}",
+                "PyTorch {version} has no wheel for Python {python}; its last is for Python {last}",
                 version=row.version,
-                version2=version,
+                python=version,
                 last=last,
             ),
             say(

@@ -172,9 +172,9 @@ def user_packages_leak_in(machine: Snapshot, facts: Knowledge) -> Iterator[Found
         return
     yield found(
         say(
-            "{pairs} in ~/.local hides {pairs2} of the environment",
-            pairs=listed(f"{a.name} {a.version}" for a, _ in pairs[:3]),
-            pairs2=listed(b.version for _, b in pairs[:3]),
+            "{packages} in ~/.local hides {hidden_versions} of the environment",
+            packages=listed(f"{a.name} {a.version}" for a, _ in pairs[:3]),
+            hidden_versions=listed(b.version for _, b in pairs[:3]),
         ),
         say("What `pip install --user` once installed is found first."),
         evidence=tuple(version_of(python, each) for pair in pairs[:3] for each in pair),

@@ -191,7 +191,7 @@ def python_without_global_lock(machine: Snapshot, facts: Knowledge) -> Iterator[
         say("This Python {version} is a free-threaded build", version=version),
         say("It needs wheels of its own, which many packages do not have.")
         + (
-            say(" Installed here: {frameworks}.", frameworks=listed(each.name for each in python.frameworks))
+            " " + say("Installed here: {frameworks}.", frameworks=listed(each.name for each in python.frameworks))
             if python.frameworks
             else ""
         ),

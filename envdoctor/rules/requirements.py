@@ -53,7 +53,7 @@ def packages_do_not_satisfy_each_other(machine: Snapshot, facts: Knowledge) -> I
     if not broken:
         return
     shown = listed(
-                say(
+        say(
             "{owner} asks for {package} {wanted} ({have})",
             owner=owner.name,
             package=each.name,
@@ -62,9 +62,10 @@ def packages_do_not_satisfy_each_other(machine: Snapshot, facts: Knowledge) -> I
         )
         for owner, each in broken[:_MOST]
     )
-    more = say(", and {count} more", count=len(broken) - _MOST) if len(broken) > _MOST else ""
+    if len(broken) > _MOST:
+        shown = say("{requirements}, and {count} more", requirements=shown, count=len(broken) - _MOST)
     again = tuple(dict.fromkeys(owner.name for owner, _ in broken[:_MOST]))
-        owner, lack = broken[0]
+    owner, lack = broken[0]
     title = (
         say(
             "{owner} {version} asks for {package} {wanted}, and {have} is installed",
@@ -85,7 +86,7 @@ def packages_do_not_satisfy_each_other(machine: Snapshot, facts: Knowledge) -> I
     )
     yield found(
         say("{title} (and {count} more like this)", title=title, count=len(broken) - 1) if len(broken) > 1 else title,
-        f"{shown}{more}.",
+        say("{requirements}.", requirements=shown),
         evidence=tuple(version_of(python, owner) for owner, _ in broken[:_MOST]),
         fixes=(
             Fix(

@@ -72,8 +72,9 @@ def ptx_switches_are_set(machine: Snapshot, facts: Knowledge) -> Iterator[Found]
     if machine.variable("CUDA_FORCE_PTX_JIT") == "1":
         bare = bool(archs) and not any(each.startswith("compute_") for each in archs or ())
         yield found(
-            say("CUDA_FORCE_PTX_JIT=1 makes CUDA ignore machine code")
-            + (say(", and this PyTorch holds nothing else") if bare else ""),
+            say("CUDA_FORCE_PTX_JIT=1 makes CUDA ignore machine code, and this PyTorch holds nothing else")
+            if bare
+            else say("CUDA_FORCE_PTX_JIT=1 makes CUDA ignore machine code"),
             say("It is meant for testing whether a build holds PTX."),
             evidence=("variables.CUDA_FORCE_PTX_JIT", *((f"{TORCH}.archs",) if bare else ())),
             severity="error" if bare else None,
@@ -82,12 +83,9 @@ def ptx_switches_are_set(machine: Snapshot, facts: Knowledge) -> Iterator[Found]
     for name in ("CUDA_DISABLE_PTX_JIT", "CUDA_CACHE_DISABLE"):
         if machine.variable(name) == "1":
             yield found(
-                f"{name}=1 "
-                + (
-                    say("forbids compiling PTX, which newer cards may need")
-                    if "JIT" in name
-                    else say("has PTX compiled at each start")
-                ),
+                say("{variable}=1 forbids compiling PTX, which newer cards may need", variable=name)
+                if "JIT" in name
+                else say("{variable}=1 has PTX compiled at each start", variable=name),
                 say("It is meant for testing."),
                 evidence=(f"variables.{name}",),
                 severity="note",

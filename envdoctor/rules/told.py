@@ -287,3 +287,25 @@ def unseen(machine: Snapshot) -> Said | None:
     if said(machine, _SEEN):
         return None
     return said(machine, *UNSEEN) or (said(machine, _ANSWER) if mentions(machine, _QUESTION) else None)
+
+
+def starts_slowly(machine: Snapshot) -> bool:
+    """Tell whether the report says that the first start, or the first use of the GPU, takes minutes."""
+    return mentions(
+        machine,
+        r"(?:first|start|session|import|initiali[sz]|\.cuda\(\)|\.to\()[^\n]{0,120}"
+        r"(?:(?:\d+|one|two|three|five|ten|several|few|some) ?min|very slow|takes? (?:so |very |a )?long|forever|分钟)",
+        r"(?:第一次|首次|初次)[^\n]{0,60}(?:分钟|很慢|很久)",
+        r"\b(?:\d+|one|two|three|five|ten|several|few|some) ?min(?:utes?)?\b[^\n]{0,60}"
+        r"(?:the first|on first|first (?:call|run|time|use))",
+    )
+
+
+def slow_once(machine: Snapshot) -> bool:
+    """Tell whether it also says that it works afterwards."""
+    return starts_slowly(machine) and mentions(
+        machine,
+        r"(?:after(?:wards| that)?|then|later|second|subsequent|next)\b[^\n]{0,60}"
+        r"\b(?:fast|fine|normal|works?|quick|instant)",
+        r"(?:之后|以后|然后|第二次|后面)[^\n]{0,24}(?:快|正常|没问题)",
+    )

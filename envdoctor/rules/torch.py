@@ -74,10 +74,10 @@ def cpu_only_build(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     ):
         yield found(
             say(
-                "PyTorch {version} has no GPU code, and no current wheel has any for your {named} ({sm})",
+                "PyTorch {version} has no GPU code, and no current wheel has any for your {cards} ({architectures})",
                 version=framework.version,
-                named=named,
-                sm=sm(gpus),
+                cards=named,
+                architectures=sm(gpus),
             ),
             say(
                 "Current wheels have code for compute capability {oldest_capability} and newer. On the processor this "
@@ -145,10 +145,10 @@ def no_code_for_gpu(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         proof = () if sure else _no_kernel_image(machine)
         yield found(
             say(
-                "PyTorch {version} has no code for your {group} ({sm}); it was built for {range}",
+                "PyTorch {version} has no code for your {cards} ({architectures}); it was built for {range}",
                 version=framework.version,
-                group=names(group),
-                sm=sm(group),
+                cards=names(group),
+                architectures=sm(group),
                 range=code.range,
             ),
             say(
@@ -304,7 +304,8 @@ def arm_wheel_without_cuda(machine: Snapshot, facts: Knowledge) -> Iterator[Foun
             version=public(framework.version),
             gpus=names(gpus),
         ),
-        say("Before PyTorch 2.11 the plain wheel carried CUDA on x86_64 only. ")
+        say("Before PyTorch 2.11 the plain wheel carried CUDA on x86_64 only.")
+        + " "
         + (
             say("A build for ARM64 that fits is {version}.", version=way.wheel.version)
             if way
@@ -376,7 +377,7 @@ def _for_vendor(machine: Snapshot, facts: Knowledge, gpu: Gpu) -> tuple[Fix, ...
     if gpu.vendor == "nvidia":
         way = way_out(machine, facts, tuple(card.capability for card in cards(machine, facts)))
         return (
-            reinstall(machine, facts, way, say("which runs on the {name}", name=gpu.name or "NVIDIA GPU"))
+            reinstall(machine, facts, way, say("which runs on the {name}", name=gpu.name or say("NVIDIA GPU")))
             if way
             else ()
         )
@@ -387,5 +388,13 @@ def _for_vendor(machine: Snapshot, facts: Knowledge, gpu: Gpu) -> tuple[Fix, ...
         tag = next((each.tag for each in indexes if gpu.target is None or gpu.target in each.targets), None)
     if tag is None:
         return ()
-    unsure = "" if gpu.target else say("; look up first that it supports the {name}", name=gpu.name or "card")
-    return (from_index(machine, tag, say("Install the {tag} build of PyTorch{unsure}.", tag=tag, unsure=unsure)),)
+    words = (
+        say("Install the {tag} build of PyTorch.", tag=tag)
+        if gpu.target
+        else say(
+            "Install the {tag} build of PyTorch; look up first that it supports the {card}.",
+            tag=tag,
+            card=gpu.name or say("card"),
+        )
+    )
+    return (from_index(machine, tag, words),)

@@ -144,7 +144,7 @@ def gpu_too_old_for_triton(machine: Snapshot, facts: Knowledge) -> Iterator[Foun
     if any(at_least(each.capability, "7.0") for each in gpus):
         return
     yield found(
-        say("torch.compile does not run on the {dict}", dict=listed(dict.fromkeys(each.name for each in gpus))),
+        say("torch.compile does not run on the {cards}", cards=listed(dict.fromkeys(each.name for each in gpus))),
         say(
             "Triton starts at compute capability 7.0. Everything else of PyTorch works on this card, given a build "
             "that has its code."

@@ -129,9 +129,9 @@ def every_gpu_is_hidden(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         else say("{name} is set to nothing, which hides {cards} from CUDA", name=_NAME, cards=cards),
         say("{reason} nvidia-smi ignores the variable and keeps showing every card.", reason=_reason(chosen, gpus))
         + (
-            say(" {setter} probably set it for a job without GPUs.", setter=setter)
+            " " + say("{setter} probably set it for a job without GPUs.", setter=setter)
             if meant
-            else say(" {setter} probably set it.", setter=setter)
+            else " " + say("{setter} probably set it.", setter=setter)
             if setter
             else ""
         ),

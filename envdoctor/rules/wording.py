@@ -25,14 +25,15 @@ def card(gpu: Gpu) -> str:
     """Name a card by what is known of it: its name and number, else its place on the bus."""
     if gpu.name:
         return say("{name} (GPU {index})", name=gpu.name, index=gpu.index) if gpu.index is not None else gpu.name
-    kind = f" ({gpu.pci_id})" if gpu.pci_id else ""
+    maker = say(_MAKERS[gpu.vendor])
     if gpu.bus_id:
-        return say("the {maker} card at {bus_id}{kind}", maker=say(_MAKERS[gpu.vendor]), bus_id=gpu.bus_id, kind=kind)
-    return (
-        say("GPU {index}", index=gpu.index)
-        if gpu.index is not None
-        else say("the {maker} card{kind}", maker=say(_MAKERS[gpu.vendor]), kind=kind)
-    )
+        place = f"{gpu.bus_id} ({gpu.pci_id})" if gpu.pci_id else gpu.bus_id
+        return say("the {maker} card at {bus_id}", maker=maker, bus_id=place)
+    if gpu.index is not None:
+        return say("GPU {index}", index=gpu.index)
+    if gpu.pci_id:
+        return say("the {maker} card ({pci_id})", maker=maker, pci_id=gpu.pci_id)
+    return say("the {maker} card", maker=maker)
 
 
 def listed(words: Iterable[str]) -> str:

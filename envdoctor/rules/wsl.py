@@ -56,7 +56,7 @@ def wsl1_has_no_gpu(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     yield found(
         say(
             "{distribution} runs on WSL 1, which cannot reach the GPU",
-            distribution=machine.wsl.distribution or "This distribution",
+            distribution=machine.wsl.distribution or say("This distribution"),
         ),
         say(
             "Its kernel names itself {kernel}, which is WSL 1's. Only WSL 2 has a Linux kernel that offers the GPU of "
@@ -172,7 +172,7 @@ def gpu_device_is_missing(machine: Snapshot, facts: Knowledge) -> Iterator[Found
     yield found(
         say("Windows does not lend its GPU to WSL: /dev/dxg is missing"),
         (
-            say("The kernel {kernel} is not Microsoft's and may lack this device's driver. ", kernel=kernel)
+            say("The kernel {kernel} is not Microsoft's and may lack this device's driver.", kernel=kernel) + " "
             if own
             else ""
         )
@@ -315,11 +315,9 @@ def linux_driver_inside_wsl(machine: Snapshot, facts: Knowledge) -> Iterator[Fou
     path: str = getattr(driver, wrong[0])
     version = driver.libcuda_version if wrong[0] == "libcuda_path" else driver.nvml_version
     yield found(
-        say(
-            "A Linux NVIDIA driver{value} is installed inside WSL: programs load {path}",
-            value=f" {version}" if version else "",
-            path=path,
-        ),
+        say("A Linux NVIDIA driver {version} is installed inside WSL: programs load {path}", version=version, path=path)
+        if version
+        else say("A Linux NVIDIA driver is installed inside WSL: programs load {path}", path=path),
         say(
             "The library of the Windows driver stands in {folder}; this one needs a kernel module that WSL does not "
             "have, so CUDA reports that there is no device.",

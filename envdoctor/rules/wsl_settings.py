@@ -67,9 +67,9 @@ def wsl_has_little_memory(machine: Snapshot, facts: Knowledge) -> Iterator[Found
         if largest
         else say("WSL has {memory} of memory", memory=size(memory.total_bytes)),
         (
-            say(".wslconfig sets memory={limit}. ", limit=limit)
+            say(".wslconfig sets memory={limit}.", limit=limit) + " "
             if limit
-            else say("By default WSL gets half of the memory of Windows. ")
+            else say("By default WSL gets half of the memory of Windows.") + " "
         )
         + say("Loading a large model ends the program, or WSL itself."),
         evidence=("memory.total_bytes", *(("system.wsl.settings",) if limit else ())),
@@ -111,7 +111,7 @@ def files_lie_on_windows_drive(machine: Snapshot, facts: Knowledge) -> Iterator[
         purposes = [each for each in ("environment", "cache", "home") if each in disk.purposes]
         if disk.filesystem not in _WINDOWS_DRIVES or not purposes:
             continue
-        names = {"environment": "environment", "cache": say("pip's cache"), "home": say("home folder")}
+        names = {"environment": say("environment"), "cache": say("pip's cache"), "home": say("home folder")}
         yield found(
             say(
                 "The {purposes} on {path} lies on a drive of Windows",

@@ -43,8 +43,15 @@ class Progress(Record):
     total: int
 
     def __str__(self) -> str:
-        count = say(" {done} of {total}", done=self.done, total=self.total) if self.total > 1 else ""
-        return f"{self.workload}: {self.stage}{count}"
+        if self.total > 1:
+            return say(
+                "{workload}: {stage} {done} of {total}",
+                workload=self.workload,
+                stage=self.stage,
+                done=self.done,
+                total=self.total,
+            )
+        return f"{self.workload}: {self.stage}"
 
 
 class _Step(Record):

@@ -88,5 +88,7 @@ def _last(stderr: str, status: int) -> str:
     """Give the last line that a person reads in a traceback, or how the process ended."""
     said = next((line.strip() for line in reversed(stderr.splitlines()) if line.strip()), "")
     if status < 0:
-        return say("the interpreter was ended by signal {status}", status=-status) + (f" ({said})" if said else "")
+        if said:
+            return say("the interpreter was ended by signal {signal} ({message})", signal=-status, message=said)
+        return say("the interpreter was ended by signal {signal}", signal=-status)
     return said or say("the interpreter ended with status {status}", status=status)

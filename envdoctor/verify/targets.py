@@ -110,7 +110,8 @@ def _prefix(host: Host, name: str) -> str:
     found = first[:1] or sorted({env for env in every if env.rpartition("/")[2] == name and host.kind(env)})
     if len(found) > 1:
         raise errors.UsageProblem(
-            say("several conda environments are called {name}", name=name), say("name one: ") + ", ".join(found)
+            say("several conda environments are called {name}", name=name),
+            say("name one: {folders}", folders=", ".join(found)),
         )
     if not found:
         names = sorted({env.rpartition("/")[2] for env in every if "/envs/" in env})

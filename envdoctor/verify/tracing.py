@@ -248,7 +248,7 @@ def inputs(texts: tuple[str, ...]) -> tuple[Input, ...]:
         numbers = sizes.split(",")
         if kind not in _KINDS or not all(each.isdecimal() and len(each) < 12 and int(each) for each in numbers):
             raise errors.UsageProblem(
-                say("--input {text} is not a list of sizes", text=text),
+                say("--input {sizes} is not a list of sizes", sizes=text),
                 say("write 1,3,224,224, or 1,128:int64 for token ids"),
             )
         found.append(Input(tuple(int(each) for each in numbers), kind))

@@ -33,24 +33,27 @@ _LARGER = message("Use a larger GPU, or several.")
 
 def uses(tuning: Tuning, other: Range | None) -> tuple[Use, ...]:
     """Judge each use by what was measured; `other` is the predicted speed of the goal that was not tuned."""
-    first, best = _first(tuning), tuning.best
-    if first is None or best is None:
+    best = tuning.best
+    if best is None:
         return ()
     if tuning.goal == "training":
         found = [_training(tuning, _exactly(best.throughput or 0.0), measured=True)]
         if other is not None:
             found.insert(0, _prototype(tuning, middle(other), measured=False))
         return tuple(found)
-    found = [_prototype(tuning, first.throughput or 0.0, measured=True), _production(tuning, first, best)]
+    alone = _alone(tuning, best)
+    found = [_prototype(tuning, alone, measured=True), _production(tuning, alone, best)]
     if other is not None:
         found.append(_training(tuning, other, measured=False))
     return tuple(found)
 
 
-def _first(tuning: Tuning) -> Attempt | None:
-    """Give the trial that shows what one sample takes: the smallest batch that ran with the size of the best."""
-    ran = [each for each in tuning.attempts if each.status == "ran" and each.throughput]
-    return min(ran, key=lambda each: (each.purpose != "base", each.settings.batch), default=None)
+def _alone(tuning: Tuning, best: Attempt) -> float:
+    """Give the speed that one sample sees: of a batch each gets its share, and waits for all of it."""
+    size = best.settings.size
+    ran = [each for each in tuning.attempts if each.status == "ran" and each.settings.size == size]
+    same = [each for each in ran if not each.settings.pruned and each.settings.precision != "int8"]
+    return max((each.throughput or 0.0) / each.settings.batch for each in (*same, best))
 
 
 def _exactly(speed: float) -> Range:
@@ -91,9 +94,9 @@ def _prototype(tuning: Tuning, speed: float, *, measured: bool) -> Use:
     return Use(use="prototype", grade=grade, words=_advised(tuning, words, grade, always=False), measured=measured)
 
 
-def _production(tuning: Tuning, first: Attempt, best: Attempt) -> Use:
+def _production(tuning: Tuning, alone: float, best: Attempt) -> Use:
     """Judge a service: how long one waits, and how many are served."""
-    alone, together = first.throughput or 0.0, best.throughput or 0.0
+    together = best.throughput or 0.0
     if tuning.kind == "tokens":
         readers = together / READING
         each = together / best.settings.batch

@@ -47,11 +47,16 @@ _PUBLISHED = {
 }
 _LOSS_RATIO = 0.6
 _PRETRAINED = (
-    ("cnn", None, (*_FIRST, "a cup of espresso is recognized")),
+    ("cnn", None, (*_FIRST, message("a cup of espresso is recognized"))),
     (
         "gpt2",
         124_439_808,
-        ("text becomes GPT-2's tokens", "parameter count", "one layer agrees with float64", "plain English is likely"),
+        (
+            message("text becomes GPT-2's tokens"),
+            message("parameter count"),
+            message("one layer agrees with float64"),
+            message("plain English is likely"),
+        ),
     ),
 )
 EXPECTED = {
@@ -118,10 +123,10 @@ def verdict(asked: Asked, heard: Heard, ended: Ended) -> Outcome:
             ended,
             "out-of-memory",
             say(
-                "it was ended {where} because it held {size}; {size2} were allowed",
+                "it was ended {where} because it held {held}; {allowed} were allowed",
                 where=_where(heard),
-                size=_size(ended.peak_bytes),
-                size2=_size(asked.memory_cap),
+                held=_size(ended.peak_bytes),
+                allowed=_size(asked.memory_cap),
             ),
             say("end other programs that hold memory, or allow more with --memory-cap"),
         )
@@ -134,7 +139,8 @@ def verdict(asked: Asked, heard: Heard, ended: Ended) -> Outcome:
     if said.status == "passed":
         doubts = _doubts(asked, heard, said)
         if doubts:
-            return _with(said, asked, status="failed", reason=say("it says that it passed, but ") + "; ".join(doubts))
+            reason = say("it says that it passed, but {doubts}", doubts="; ".join(doubts))
+            return _with(said, asked, status="failed", reason=reason)
         if ended.returncode != 0:
             how, hint = _end(ended, heard)
             return _with(
@@ -145,9 +151,16 @@ def verdict(asked: Asked, heard: Heard, ended: Ended) -> Outcome:
 
 
 def _deadline(asked: Asked, heard: Heard, ended: Ended) -> Outcome:
-    stuck = "" if ended.returncode is not None else say("; it hangs inside the kernel and could not be ended")
     done = say("it had its result but did not end") if heard.outcomes else say("it was {where}", where=_where(heard))
-    reason = say("not finished after {timeout:g} s: {done}{stuck}", timeout=asked.timeout, done=done, stuck=stuck)
+    reason = (
+        say("not finished after {timeout:g} s: {done}", timeout=asked.timeout, done=done)
+        if ended.returncode is not None
+        else say(
+            "not finished after {timeout:g} s: {done}; it hangs inside the kernel and could not be ended",
+            timeout=asked.timeout,
+            done=done,
+        )
+    )
     return _own(
         asked, ended, "timeout", reason, say("allow more with --timeout, if the machine is merely slow or busy")
     )
@@ -169,7 +182,7 @@ def _silent(asked: Asked, heard: Heard, ended: Ended) -> Outcome:
         )
     how, hint = _end(ended, heard)
     if heard.other is not None:
-        how += say("; on stdout it wrote {other!r}", other=heard.other[:80])
+        how = say("{how}; on stdout it wrote {other!r}", how=how, other=heard.other[:80])
     return _own(asked, ended, "crashed", say("{how}, without a result", how=how), hint)
 
 
@@ -181,15 +194,17 @@ def _end(ended: Ended, heard: Heard) -> tuple[str, str | None]:
         hint = say(known[1]) if known and known[1] else None
         return f"{words} {_where(heard)}", hint
     last = next((line.strip() for line in reversed(ended.tail.splitlines()) if line.strip()), "")
-    return say("it ended with status {code} {where}", code=code, where=_where(heard)) + (
-        f" ({last[:300]})" if last and code else ""
-    ), None
+    if last and code:
+        return say(
+            "it ended with status {code} {where} ({message})", code=code, where=_where(heard), message=last[:300]
+        ), None
+    return say("it ended with status {code} {where}", code=code, where=_where(heard)), None
 
 
 def _where(heard: Heard) -> str:
-    return say("in the stage '{stage}'", stage=heard.stage) + (
-        say(" ({done} of {total})", done=heard.done, total=heard.total) if heard.total > 1 else ""
-    )
+    if heard.total > 1:
+        return say("in the stage '{stage}' ({done} of {total})", stage=heard.stage, done=heard.done, total=heard.total)
+    return say("in the stage '{stage}'", stage=heard.stage)
 
 
 def _doubts(asked: Asked, heard: Heard, said: Outcome) -> list[str]:
@@ -209,7 +224,7 @@ def _doubts(asked: Asked, heard: Heard, said: Outcome) -> list[str]:
     doubts += [
         say(
             "the check '{name}' failed: expected {expected}, got {actual}",
-            name=each.name,
+            name=say(each.name),
             expected=each.expected,
             actual=each.actual,
         )
@@ -221,7 +236,9 @@ def _doubts(asked: Asked, heard: Heard, said: Outcome) -> list[str]:
     if not names:
         doubts.append(say("it checked nothing"))
     if expected is not None:
-        doubts += [say("the check '{name}' is missing", name=name) for name in expected.checks if name not in names]
+        doubts += [
+            say("the check '{name}' is missing", name=say(name)) for name in expected.checks if name not in names
+        ]
         if expected.parameters is not None and metrics.parameters != expected.parameters:
             doubts.append(
                 say(

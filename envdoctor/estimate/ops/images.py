@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from envdoctor.errors import UsageProblem
 from envdoctor.estimate.ops.dense import lowered
 from envdoctor.estimate.tape import Tensor
+from envdoctor.model.speech import say
 
 if TYPE_CHECKING:
     from envdoctor.estimate.tape import Work
@@ -19,7 +20,7 @@ class ImageTooSmall(UsageProblem):
 def _side(side: int, kernel: int, stride: int, padding: int) -> int:
     left = (side + 2 * padding - kernel) // stride + 1
     if left < 1:
-        raise ImageTooSmall("the image is too small for this model", "name more pixels a side")
+        raise ImageTooSmall(say("the image is too small for this model"), say("name more pixels a side"))
     return left
 
 

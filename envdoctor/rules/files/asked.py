@@ -170,7 +170,7 @@ def _python(environment: Environment, facts: Knowledge) -> str | None:
 def changed(line: Line, text: str) -> Fix:
     """Write what a line becomes."""
     return Fix(
-        summary=say("Line {line} of {file} becomes: {text}", line=line.said.line, file=line.said.file, text=text)
+        summary=say("Line {line} of {file} becomes: {content}", line=line.said.line, file=line.said.file, content=text)
     )
 
 

@@ -206,4 +206,4 @@ def left_open(asked: Asked) -> str:
     """Say what an open version gives today; empty where the file names one."""
     if not asked.torch.open or asked.torch.build is None:
         return ""
-    return say(" The file leaves the version open, and today that gives {name}.", name=asked.torch.build.name)
+    return " " + say("The file leaves the version open, and today that gives {name}.", name=asked.torch.build.name)

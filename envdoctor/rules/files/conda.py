@@ -173,10 +173,10 @@ def _mixed(machine: Snapshot) -> Iterator[Found]:
             fixes=(
                 Fix(
                     summary=say(
-                        "Take out line {line} of {file}: {text}",
+                        "Take out line {line} of {file}: {content}",
                         line=other.said.line,
                         file=other.said.file,
-                        text=other.said.text,
+                        content=other.said.text,
                     )
                 ),
             ),

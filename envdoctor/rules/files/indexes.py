@@ -108,7 +108,7 @@ def _passed_over(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         why = (
             say("{tag} ends with torch {version}", tag=torch.tag, version=newest.release.version)
             if newest and not exact
-                        else say("that index has none that fits")
+            else say("that index has none that fits")
         )
         if exact:
             why = say("torch {version} was never published for {tag}", version=exact.version, tag=torch.tag)
@@ -118,7 +118,7 @@ def _passed_over(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
                 tag=torch.tag,
                 name=build.name,
             ),
-                        say(
+            say(
                 "pip takes the highest version of all indexes, and {reason}. The plain wheel is for CUDA {cuda}.",
                 reason=why,
                 cuda=build.cuda,

@@ -266,7 +266,7 @@ def _cpu(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         if not fixes and each.image is None:
             continue  # no build serves this GPU, so that the one for the processor is right
         where = each.image.evidence if each.image else f"gpus[{place}].name"
-                yield found(
+        yield found(
             say(
                 "{build} is for the processor alone, on an image for GPUs ({image})",
                 build=build.name,
@@ -315,7 +315,6 @@ def _no_gpu(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         if here.os == "macos":
             continue
         other = next((gpu for gpu in here.gpus if gpu.vendor in ("amd", "intel")), None)
-        
         tag = "xpu" if other and other.vendor == "intel" else "cpu"
         amd = next((row.tag for row in facts.rocm_indexes if other and other.target in row.targets), None)
         near = newest_with(amd or tag, facts.torch_releases) if amd or not other or tag == "xpu" else None

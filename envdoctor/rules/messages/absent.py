@@ -195,14 +195,12 @@ def no_driver(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         return
     yield found(
         say("No NVIDIA driver answers on this machine"),
-        say("It is not installed, or its kernel module is not loaded")
-        + (
-            say(
-                ": nvidia-smi is there and came with a driver, so look for a module that was not built for this kernel."
-            )
-            if "SMI" in line.words[0]
-            else "."
-        ),
+        say(
+            "It is not installed, or its kernel module is not loaded: nvidia-smi is there and came with a driver, so "
+            "look for a module that was not built for this kernel."
+        )
+        if "SMI" in line.words[0]
+        else say("It is not installed, or its kernel module is not loaded."),
         evidence=(line.evidence,),
         fixes=(
             *(

@@ -55,13 +55,14 @@ def other_nvcc(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     line = line or _by_facts(machine)
     if line is None:
         return
-    pair = (
-        say(": nvcc {words}, torch {words2}", words=line.words[1], words2=line.words[2])
-        if line.words.re.groups >= 2 and line.words[2]
-        else ""
-    )
     yield found(
-        say("The extension is compiled with another CUDA than PyTorch was built with{pair}", pair=pair),
+        say(
+            "The extension is compiled with another CUDA than PyTorch was built with: nvcc {toolkit}, torch {torch}",
+            toolkit=line.words[1],
+            torch=line.words[2],
+        )
+        if line.words.re.groups >= 2 and line.words[2]
+        else say("The extension is compiled with another CUDA than PyTorch was built with"),
         say("The major versions must be the same; a newer minor one of the toolkit is accepted."),
         evidence=(line.evidence,),
         fixes=(
@@ -167,8 +168,9 @@ def toolkit_too_old(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         )
         return
     yield found(
-        say("The CUDA toolkit is too old to compile for ")
-        + (say("compute capability {capability}", capability=capability) if capability else say("this GPU")),
+        say("The CUDA toolkit is too old to compile for compute capability {capability}", capability=capability)
+        if capability
+        else say("The CUDA toolkit is too old to compile for this GPU"),
         say("Support begins with CUDA {first_cuda}.", first_cuda=row.first_cuda)
         if row and row.first_cuda
         else say("It knows only the GPUs of its own time."),
@@ -297,11 +299,20 @@ def ptxas_too_old(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
 
 
 def _framework_too_old(machine: Snapshot, facts: Knowledge) -> bool:
-    """Tell whether the framework itself is older than the card, so that every part of its stack is."""
+    """Tell whether the framework itself is older than the card, so that every part of its stack is.
+
+    torch has machine code for the cards of its CUDA; TensorFlow's code for 8.0 serves 8.6 as well, and only a whole
+    generation is out of its reach.
+    """
+    python = machine.python
     own = capability(machine, facts)
     row = facts.architecture(own) if own else None
-    built = built_for(machine, facts) if machine.python and machine.python.frameworks else None
-    return bool(row and row.first_cuda and built and compare(built, row.first_cuda) < 0)
+    built = built_for(machine, facts) if python and python.frameworks else None
+    if not (python and row and row.first_cuda and built):
+        return False
+    if python.framework("torch"):
+        return compare(built, row.first_cuda) < 0
+    return major(built) < major(row.first_cuda)
 
 
 @rule(

@@ -14,8 +14,19 @@ from envdoctor.rules.compiled import code_of
 from envdoctor.rules.installed import torch
 from envdoctor.rules.registry import Found, found, rule
 from envdoctor.rules.reinstall import cards
-from envdoctor.rules.told import Said, built_for, capabilities, capability, cards_named, mentions, on_jetson, said
-from envdoctor.rules.wording import listed
+from envdoctor.rules.told import (
+    Said,
+    built_for,
+    capabilities,
+    capability,
+    cards_named,
+    mentions,
+    on_jetson,
+    said,
+    slow_once,
+    starts_slowly,
+)
+from envdoctor.rules.wording import listed, sentence
 
 TORCH = "https://github.com/pytorch/pytorch/blob/main/torch/cuda/__init__.py"
 TF_GPU = "https://github.com/tensorflow/tensorflow/blob/master/tensorflow/core/common_runtime/gpu/gpu_device.cc"
@@ -58,7 +69,7 @@ _ODD = (
     "gpu-too-new-for-build",
     "error",
     needs=("problems",),
-    supersedes=("MSG603", "MSG501", "MSG609"),
+    supersedes=("MSG501", "MSG609"),
     sources=(TORCH, TF_GPU, "https://docs.nvidia.com/cuda/blackwell-compatibility-guide/index.html"),
 )
 def no_code(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
@@ -82,11 +93,7 @@ def no_code(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
             machine,
             named.evidence,
             newer=own > max(codes_built),
-            named=say(
-                "it was built for sm_{codes_built} to sm_{codes_built2}",
-                codes_built=min(codes_built),
-                codes_built2=max(codes_built),
-            ),
+            named=say("it was built for sm_{oldest} to sm_{newest}", oldest=min(codes_built), newest=max(codes_built)),
         )
         return
     listing = said(
@@ -104,7 +111,7 @@ def no_code(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
                 machine,
                 listing.evidence,
                 newer=own_code > max(archs),
-                named=say("it was built for sm_{archs} to sm_{archs2}", archs=min(archs), archs2=max(archs)),
+                named=say("it was built for sm_{oldest} to sm_{newest}", oldest=min(archs), newest=max(archs)),
             )
             return
     requires = said(machine, r"which requires CUDA_VERSION >= (\d{4,5})\s+to\s+work properly")
@@ -114,7 +121,7 @@ def no_code(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
             machine,
             requires.evidence,
             newer=True,
-            named=say("the card needs CUDA {need}.{need2}", need=need // 1000, need2=need % 1000 // 10),
+            named=say("the card needs CUDA {needed}", needed=f"{need // 1000}.{need % 1000 // 10}"),
         )
         return
     codes = said(
@@ -139,7 +146,9 @@ def no_code(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
             machine,
             span.evidence,
             newer=compare(span.group(1), span.group(3)) > 0,
-            named=say("it was built for compute capability {text} to {text2}", text=span.group(2), text2=span.group(3)),
+            named=say(
+                "it was built for compute capability {oldest} to {newest}", oldest=span.group(2), newest=span.group(3)
+            ),
         )
         return
     old = said(
@@ -156,7 +165,7 @@ def no_code(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
             machine, old.evidence, newer=False, named=say("the message names the oldest capability that is served")
         )
         return
-    line = said(machine, *_NO_CODE) or (None if _slow_once(machine) else said(machine, *_ODD))
+    line = said(machine, *_NO_CODE) or (None if slow_once(machine) else said(machine, *_ODD))
     if line is None or said(machine, r"HIP error|hipError") or on_jetson(machine):
         return
     own_text = capability(machine, facts)
@@ -207,7 +216,7 @@ def _verdict(machine: Snapshot, evidence: str, *, newer: bool, named: str, likel
             ),
         )
     return found(
-        say("{card}{card2} is older than what this build serves", card=card[:1].upper(), card2=card[1:]),
+        say("{card} is older than what this build serves", card=sentence(card)),
         say("Here {named}. Newer builds drop old cards.", named=named),
         evidence=(evidence,),
         slug="gpu-too-old-for-build",
@@ -305,7 +314,7 @@ def slow_start(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     warned = said(machine, _SUPPORTS)
     if warned and _served_by_ptx(machine, warned):
         line = warned
-    if line is None and _slow_start(machine) and _portable_code(machine, facts):
+    if line is None and starts_slowly(machine) and _portable_code(machine, facts):
         line = said(machine, r"(?i)[^\n]*(?:\bmin(?:utes?)?\b|\d ?min|slow|long|forever|分钟)[^\n]*")
     if line is None:
         return
@@ -325,33 +334,11 @@ def slow_start(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     )
 
 
-def _slow_start(machine: Snapshot) -> bool:
-    """Tell whether the report says that the first start, or the first use of the GPU, takes minutes."""
-    return mentions(
-        machine,
-        r"(?:first|start|session|import|initiali[sz]|\.cuda\(\)|\.to\()[^\n]{0,120}"
-        r"(?:(?:\d+|one|two|three|five|ten|several|few|some) ?min|very slow|takes? (?:so |very |a )?long|forever|分钟)",
-        r"(?:第一次|首次|初次)[^\n]{0,60}(?:分钟|很慢|很久)",
-        r"\b(?:\d+|one|two|three|five|ten|several|few|some) ?min(?:utes?)?\b[^\n]{0,60}"
-        r"(?:the first|on first|first (?:call|run|time|use))",
-    )
-
-
-def _slow_once(machine: Snapshot) -> bool:
-    """Tell whether it also says that it works afterwards."""
-    return _slow_start(machine) and mentions(
-        machine,
-        r"(?:after(?:wards| that)?|then|later|second|subsequent|next)\b[^\n]{0,60}"
-        r"\b(?:fast|fine|normal|works?|quick|instant)",
-        r"(?:之后|以后|然后|第二次|后面)[^\n]{0,24}(?:快|正常|没问题)",
-    )
-
-
 def _served_by_ptx(machine: Snapshot, named: Said) -> bool:
     """Tell whether PTX in the list that torch printed serves the card, and the report says that it did, in the end."""
     own, built = named.group(1), named.group(2).split()
     portable = [code for code in built if code.startswith("compute_")]
-    return code_runs(portable, f"{own[:-1]}.{own[-1]}") and _slow_once(machine)
+    return code_runs(portable, f"{own[:-1]}.{own[-1]}") and slow_once(machine)
 
 
 def _portable_code(machine: Snapshot, facts: Knowledge) -> bool:

@@ -214,7 +214,7 @@ def several(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     assert line
     yield found(
         say("Several CUDA copies are on the search path, and the first one is taken"),
-        say("The report names ") + ", ".join(sorted(version for version in versions if version)) + "."
+        say("The report names {versions}.", versions=", ".join(sorted(version for version in versions if version)))
         if len(versions) > 1
         else say("The report shows more than one."),
         evidence=(line.evidence,),

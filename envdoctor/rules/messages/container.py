@@ -175,7 +175,7 @@ def cgroup_v2(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     "container-driver-too-old",
     "error",
     needs=("problems",),
-    supersedes=("DRV007", "MSG215"),
+    supersedes=("DRV007",),
     sources=(SPECIALIZED, "https://docs.nvidia.com/deploy/cuda-compatibility/"),
 )
 def image_wants_newer_driver(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
@@ -224,13 +224,14 @@ def image_wants_newer_driver(machine: Snapshot, facts: Knowledge) -> Iterator[Fo
             ),
         )
         return
-    shown = say("; this driver offers {offered}", offered=offered) if offered else ""
     yield found(
         say(
-            "The host's driver is too old for this image, which asks for {words}",
-            words=line.words[0].rpartition(": ")[2][:60],
+            "The host's driver is too old for this image, which asks for {wanted}",
+            wanted=line.words[0].rpartition(": ")[2][:60],
         ),
-        say("The check stands before the container's start{shown}.", shown=shown),
+        say("The check stands before the container's start; this driver offers {offered}.", offered=offered)
+        if offered
+        else say("The check stands before the container's start."),
         evidence=(line.evidence, *(("driver.version",) if machine.driver and machine.driver.version else ())),
         fixes=(
             on_host(

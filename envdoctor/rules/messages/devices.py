@@ -115,7 +115,7 @@ def hidden(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     if failed is None or not (absurd or beyond or (first.isdigit() and int(first) > 0 and count <= 1)):
         return
     yield found(
-        say("CUDA_VISIBLE_DEVICES={value} hides the GPU", value=value or "(empty)"),
+        say("CUDA_VISIBLE_DEVICES={value} hides the GPU", value=value or say("(empty)")),
         say("No GPU of that number is there; numbers begin at 0.")
         if first.isdigit()
         else say("This value names no GPU."),
@@ -171,9 +171,9 @@ def after_suspend(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     if line is None:
         return
     yield found(
-        say("CUDA answers with an unknown error")
-        + (say(" after a suspend") if slept else "")
-        + say(": the module nvidia_uvm has to be loaded anew"),
+        say("CUDA answers with an unknown error after a suspend: the module nvidia_uvm has to be loaded anew")
+        if slept
+        else say("CUDA answers with an unknown error: the module nvidia_uvm has to be loaded anew"),
         say("nvidia-smi works without that module, so its table proves nothing here."),
         evidence=(line.evidence,),
         certainty="certain" if slept and mentions(machine, r"nvidia[_-]uvm") else None,

@@ -261,25 +261,28 @@ def too_old(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         return
     floor = driver_floor(facts, needed, target_of(machine, facts).os if machine.system else None) if needed else None
     refuted = bool(driver and floor and at_least(driver, floor) and "nsufficient" in line.words[0])
-    offered = (
-        say("; this one offers CUDA {cuda}", cuda=machine.driver.cuda) if machine.driver and machine.driver.cuda else ""
-    )
+    offered = machine.driver.cuda if machine.driver else None
     update = install_driver(machine, facts, floor)
     yield found(
-        say("The NVIDIA driver{value} is too old for ", value=f" {driver}" if driver else "")
-        + (say("CUDA {needed}", needed=needed) if needed else say("the CUDA of this program")),
+        _too_old(driver, needed),
         (
             say(
-                "Driver {driver} should run CUDA {needed}, so another libcuda may be loaded than the driver's own. ",
+                "Driver {driver} should run CUDA {needed}, so another libcuda may be loaded than the driver's own.",
                 driver=driver,
                 needed=needed,
             )
+            + " "
             if refuted
             else ""
         )
-        + say(
-            "The program's own CUDA decides which driver it needs{offered}. Either half can be changed.",
-            offered=offered,
+        + (
+            say(
+                "The program's own CUDA decides which driver it needs; this one offers CUDA {cuda}. Either half can be "
+                "changed.",
+                cuda=offered,
+            )
+            if offered
+            else say("The program's own CUDA decides which driver it needs. Either half can be changed.")
         ),
         evidence=(line.evidence, *(("driver.version",) if driver else ())),
         certainty="likely" if refuted or "nsufficient" in line.words[0] else "certain",
@@ -295,6 +298,17 @@ def too_old(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
             ),
         ),
     )
+
+
+def _too_old(driver: str | None, needed: str | None) -> str:
+    """Say that the driver is too old, with its version and the CUDA that is asked of it as far as they are known."""
+    if driver and needed:
+        return say("The NVIDIA driver {driver} is too old for CUDA {needed}", driver=driver, needed=needed)
+    if driver:
+        return say("The NVIDIA driver {driver} is too old for the CUDA of this program", driver=driver)
+    if needed:
+        return say("The NVIDIA driver is too old for CUDA {needed}", needed=needed)
+    return say("The NVIDIA driver is too old for the CUDA of this program")
 
 
 def _by_facts(machine: Snapshot, facts: Knowledge, driver: str, needed: str) -> Said | None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from msgspec.structs import replace
+
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.finding import Fix
 from envdoctor.model.snapshot import Snapshot
@@ -28,14 +30,14 @@ def _where(machine: Snapshot) -> str:
     library, frame = said(machine, *_LIBRARY), said(machine, _FRAME)
     parts = []
     if library:
-        parts.append(say("It happened in {text}.", text=library.group(1).rpartition("/")[2]))
+        parts.append(say("It happened in {library}.", library=library.group(1).rpartition("/")[2]))
     if frame:
         parts.append(
             say(
-                "Python was in {text}, line {text2} of {text3}.",
-                text=frame.group(3),
-                text2=frame.group(2),
-                text3=frame.group(1),
+                "Python was in {function}, line {line} of {file}.",
+                function=frame.group(3),
+                line=frame.group(2),
+                file=frame.group(1),
             )
         )
     return " ".join(parts)
@@ -101,10 +103,14 @@ def unknown_instruction(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     line = said(machine, r"(?i)illegal instruction|trap invalid opcode")
     if line is None or features is None or "avx2" not in features:
         return
-    more = say("AVX-512 too") if "avx512f" in features else say("no AVX-512")
+    has = (
+        say("The processor has AVX2 and AVX-512 too.")
+        if "avx512f" in features
+        else say("The processor has AVX2 and no AVX-512.")
+    )
     yield found(
         say("The program used an instruction that this processor does not have"),
-        " ".join(filter(None, (say("The processor has AVX2 and {more}.", more=more), _where(machine)))),
+        " ".join(filter(None, (has, _where(machine)))),
         evidence=(line.evidence, "cpu.features"),
         fixes=(
             Fix(
@@ -138,7 +144,11 @@ def nccl(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         line = said(machine, pattern)
         if line is not None:
             yield found(
-                title, detail, evidence=(line.evidence,), certainty="likely" if certainty else None, fixes=(fix,)
+                say(title),
+                say(detail),
+                evidence=(line.evidence,),
+                certainty="likely" if certainty else None,
+                fixes=(replace(fix, summary=say(fix.summary)),),
             )
             return
 

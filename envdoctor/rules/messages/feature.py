@@ -10,6 +10,7 @@ from envdoctor.model.snapshot import Snapshot
 from envdoctor.model.speech import say
 from envdoctor.rules.registry import Found, found, rule
 from envdoctor.rules.told import cards_named, said
+from envdoctor.rules.wording import sentence
 
 GPUS = "https://developer.nvidia.com/cuda-gpus"
 
@@ -65,11 +66,7 @@ def feature(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     if line is None or (torch and torch.gpu_build is False):
         return  # a build for the CPU lacks everything, whatever the card is
     yield found(
-        say(
-            "{card}{card2} lacks what this run asks for",
-            card=(card := cards_named(machine))[:1].upper(),
-            card2=card[1:],
-        ),
+        say("{card} lacks what this run asks for", card=sentence(cards_named(machine))),
         say("The message names the capability that is needed; no driver or toolkit adds it."),
         evidence=(line.evidence,),
         fixes=(

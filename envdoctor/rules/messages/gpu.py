@@ -25,7 +25,7 @@ FORWARD = "https://docs.nvidia.com/deploy/cuda-compatibility/forward-compatibili
     "cuda-compat-misused",
     "error",
     needs=("problems",),
-    supersedes=("MSG301", "MSG214", "MSG905", "MSG308", "DRV007", "MSG603"),
+    supersedes=("MSG301", "MSG214", "MSG905", "MSG308", "DRV007"),
     sources=(FORWARD, ERRORS),
 )
 def compat(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
@@ -79,9 +79,11 @@ def _compat(machine: Snapshot, evidence: str, *, certain: bool) -> Found:
     version = machine.driver.version if machine.driver else None
     return found(
         say(
-            "A libcuda that does not go with the kernel driver{value} is loaded: forward compatibility is refused",
-            value=f" {version}" if version else "",
-        ),
+            "A libcuda that does not go with the kernel driver {version} is loaded: forward compatibility is refused",
+            version=version,
+        )
+        if version
+        else say("A libcuda that does not go with the kernel driver is loaded: forward compatibility is refused"),
         say(
             "It comes from the package cuda-compat, which CUDA images put on the loader's path, or from a copy left "
             "behind; right after a driver update it is the old module that still runs."
@@ -136,7 +138,7 @@ def mismatch(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     yield found(
         say("The loaded NVIDIA module and the driver's libraries are of different releases"),
         say("The driver was updated, in part or without loading its module anew.")
-        + (say(" In a container the libraries may be the image's own.") if in_container(machine) else ""),
+        + (" " + say("In a container the libraries may be the image's own.") if in_container(machine) else ""),
         evidence=(line.evidence,),
         fixes=(
             reboot(say("Restart the machine, which loads the module that belongs to the installed libraries.")),

@@ -171,7 +171,9 @@ def no_wheel(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         return
     version = machine.python.version if machine.python else None
     yield found(
-        say("No wheel of the wanted release exists for this Python{value}", value=f" {version}" if version else ""),
+        say("No wheel of the wanted release exists for this Python {version}", version=version)
+        if version
+        else say("No wheel of the wanted release exists for this Python"),
         say("pip offers only what fits the interpreter and the platform."),
         evidence=(line.evidence,),
         certainty="certain" if "different" in line.words[0] else "likely",

@@ -182,7 +182,7 @@ def libraries_missing(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     yield found(
         say("Libraries of CUDA or cuDNN that the program needs are not installed"),
         say("The NVIDIA driver does not bring them.")
-        + (say(" TensorFlow's wheel takes them along with the extra [and-cuda].") if tensorflow else ""),
+        + (" " + say("TensorFlow's wheel takes them along with the extra [and-cuda].") if tensorflow else ""),
         evidence=(line.evidence,),
         certainty="likely" if drivers else None,
         severity="warning" if drivers and not gpu_expected(machine) else None,

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.finding import Fix
 from envdoctor.model.snapshot import Snapshot
-from envdoctor.model.speech import say
+from envdoctor.model.speech import message, say
 from envdoctor.rules.allocations import Allocation, allocation
 from envdoctor.rules.registry import Found, found, rule
 from envdoctor.rules.remedies import on_host
@@ -199,16 +199,18 @@ def fragmented(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
 def told(figures: Allocation) -> str:
     """Say what the message says, part by part."""
     wanted = say("more memory") if figures.wanted is None else say("{wanted} more", wanted=size(int(figures.wanted)))
-    parts = [say("It asked for {wanted}, of a card with {total}", wanted=wanted, total=size(int(figures.total)))]
-    for amount, words in (
-        (figures.free, "free"),
-        (figures.allocated, say("in tensors of this process")),
-        (figures.unused, say("reserved by its allocator and unused")),
-        (figures.others or None, say("held by other processes and CUDA itself")),
-    ):
-        if amount is not None:
-            parts.append(f"{size(int(amount))} {words}")
-    return ": ".join((parts[0], ", ".join(parts[1:]))) + "."
+    held = (
+        (figures.free, message("{size} free")),
+        (figures.allocated, message("{size} in tensors of this process")),
+        (figures.unused, message("{size} reserved by its allocator and unused")),
+        (figures.others or None, message("{size} held by other processes and CUDA itself")),
+    )
+    return say(
+        "It asked for {wanted}, of a card with {total}: {parts}.",
+        wanted=wanted,
+        total=size(int(figures.total)),
+        parts=", ".join(say(words, size=size(int(amount))) for amount, words in held if amount is not None),
+    )
 
 
 @rule(

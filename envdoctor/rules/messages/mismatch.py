@@ -56,10 +56,10 @@ def other_cuda(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     yield _mismatch(
         missing,
         say(
-            "The program wants {rest} {wanted}; the report shows {dict}.",
-            rest="cuDNN" if library == "cudnn" else "CUDA",
+            "The program wants {library} {wanted}; the report shows {versions}.",
+            library="cuDNN" if library == "cudnn" else "CUDA",
             wanted=wanted,
-            dict=", ".join(dict.fromkeys(have)),
+            versions=", ".join(dict.fromkeys(have)),
         ),
     )
 
@@ -83,10 +83,10 @@ def _tested(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     found_line = _mismatch(
         line,
         say(
-            "TensorFlow {version} is built for CUDA {wanted}; the report shows {dict}.",
+            "TensorFlow {version} is built for CUDA {wanted}; the report shows {versions}.",
             version=tensorflow.version,
             wanted=wanted,
-            dict=", ".join(dict.fromkeys(have)),
+            versions=", ".join(dict.fromkeys(have)),
         ),
     )
     yield found_line._replace(certainty="likely")

@@ -139,7 +139,7 @@ def cudnn_shadowed(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     "cudnn-older-than-build",
     "error",
     needs=("problems",),
-    supersedes=("MSG401", "MSG603", "TF002", "JAX005"),
+    supersedes=("MSG401", "TF002", "JAX005"),
     sources=(
         "https://docs.nvidia.com/deeplearning/cudnn/backend/latest/developer/forward-compatibility.html",
         TF_TESTED,
@@ -178,13 +178,14 @@ def cudnn_older(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         else None
     )
     yield found(
-        say(
-            "The loaded cuDNN{value} is older than the one the framework was built with",
-            value=f" {loaded}" if loaded else "",
-        ),
+        say("The loaded cuDNN {version} is older than the one the framework was built with", version=loaded)
+        if loaded
+        else say("The loaded cuDNN is older than the one the framework was built with"),
         say("It must be of the same major version and at least as new.")
         + (
-            say(" The report says that {told} is installed, so another copy is found first.", told=told) if told else ""
+            " " + say("The report says that {told} is installed, so another copy is found first.", told=told)
+            if told
+            else ""
         ),
         evidence=(line.evidence,),
         fixes=(

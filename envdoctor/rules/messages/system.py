@@ -20,7 +20,7 @@ LOADER = "https://man7.org/linux/man-pages/man8/ld.so.8.html"
     "glibc-too-old",
     "error",
     needs=("problems",),
-    supersedes=("MSG603", "PY003"),
+    supersedes=("PY003",),
     sources=("https://peps.python.org/pep-0600/", LOADER),
 )
 def glibc(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
@@ -69,7 +69,7 @@ def glibc(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     "libstdcxx-too-old",
     "error",
     needs=("problems",),
-    supersedes=("MSG603", "PY017"),
+    supersedes=("PY017",),
     sources=("https://gcc.gnu.org/onlinedocs/libstdc++/manual/abi.html", LOADER),
 )
 def libstdcxx(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:

@@ -70,7 +70,9 @@ def config_ignored(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         evidence=(line.evidence,),
         fixes=(
             in_windows(
-                "Save the file as %UserProfile%\\.wslconfig in UTF-8, with [wsl2] above memory=, then restart WSL.",
+                say(
+                    "Save the file as %UserProfile%\\.wslconfig in UTF-8, with [wsl2] above memory=, then restart WSL."
+                ),
                 ("wsl", "--shutdown"),
                 page=CONFIG,
             ),
@@ -114,7 +116,7 @@ def memory_limit(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         evidence=(line.evidence,),
         fixes=(
             in_windows(
-                "Set memory= and swap= below [wsl2] in %UserProfile%\\.wslconfig, then restart WSL.",
+                say("Set memory= and swap= below [wsl2] in %UserProfile%\\.wslconfig, then restart WSL."),
                 ("wsl", "--shutdown"),
                 page=CONFIG,
             ),

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from gettext import GNUTranslations
 
-FOLDER = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "locale")
+FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "locale")
 DOMAIN = "envdoctor"
 # What a person may ask for -> the catalogue's folder; English needs none.
 LANGUAGES = {"en": None, "zh": "zh_CN"}
@@ -40,13 +40,17 @@ def preferred(environ: Mapping[str, str]) -> str:
 
 
 def catalogue(language: str) -> GNUTranslations | None:
-    """Read the messages of one of LANGUAGES; None for English, which the code has itself."""
+    """Read the messages of one of LANGUAGES; None for English, and where an installation lost or damaged the file."""
     folder = LANGUAGES[language]
     if folder is None:
         return None
     from gettext import translation
+    from struct import error
 
-    return translation(DOMAIN, FOLDER, [folder])
+    try:
+        return translation(DOMAIN, FOLDER, [folder])
+    except (OSError, ValueError, error):
+        return None
 
 
 def _windows_language() -> int:
