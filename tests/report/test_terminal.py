@@ -18,6 +18,7 @@ from envdoctor.app.reading import read_snapshot
 from envdoctor.host.recorded import RecordedHost
 from envdoctor.host.recorder import load_recording
 from envdoctor.knowledge.load import Knowledge
+from envdoctor.language import catalogue
 from envdoctor.model.finding import Diagnosis, Finding, Fix, Severity, proof
 from envdoctor.model.snapshot import Declared, Disk, Evidence, Gpu, PythonEnv, Snapshot, System
 from envdoctor.model.speech import speak
@@ -65,6 +66,19 @@ def test_a_machine_looks_like_this(name: str, width: int, golden: Callable[[str,
     golden(f"terminal/{name}-{width}.txt", text)
     # Commands, addresses and paths stay whole, so that they can be copied.
     too_long = [line for line in text.splitlines() if len(line) > width]
+    assert all(line.startswith(" " * 13) for line in too_long), too_long
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+@pytest.mark.parametrize("name", ["cuda118-on-451-windows-wsl2", "container-without-gpus"])
+def test_a_machine_looks_like_this_in_chinese(name: str, width: int, golden: Callable[[str, str], None]) -> None:
+    speak(catalogue("zh"))
+    try:
+        text = diagnosis(*seen(name), plain(width)).replace(__version__, "VERSION")
+    finally:
+        speak(None)
+    golden(f"terminal-zh/{name}-{width}.txt", text)
+    too_long = [line for line in text.splitlines() if columns(line) > width]
     assert all(line.startswith(" " * 13) for line in too_long), too_long
 
 
