@@ -68,7 +68,7 @@ def _no_network(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Where every system part is said to be there (ENVDOCTOR_NO_SKIP, as in CI), a skip for want of one fails."""
     report = yield
-    parts = ("docker", "torch", "frameworks", "compiler", "browser", "privileged")
+    parts = ("docker", "torch", "frameworks", "compiler", "browser", "privileged", "programs")
     needs = [name for name in parts if item.get_closest_marker(name)]
     if report.skipped and needs and os.environ.get("ENVDOCTOR_NO_SKIP") and not hasattr(report, "wasxfail"):
         report.outcome = "failed"

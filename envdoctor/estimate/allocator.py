@@ -6,7 +6,7 @@ is taken (at the lowest address among equals); what remains of it is split off i
 one, more than 1 MiB of a large one); free neighbours are joined.
 
 A block is one number in here, `size << 44 | address`: so a sorted list of numbers finds the best one, and some thousand
-events take milliseconds.
+events take milliseconds. An odd address says that the block is a segment that was never split: it has no neighbours.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+from envdoctor.estimate.tape import BLOCK
+
 MIB = 1 << 20
 SMALL = MIB
 MIDDLE = 10 * MIB
@@ -25,6 +27,8 @@ LARGE_SEGMENT = 20 * MIB
 ROUND = 2 * MIB
 SHIFT = 44  # sixteen TiB of addresses
 ADDRESS = (1 << SHIFT) - 1
+KEPT = SMALL << SHIFT | ADDRESS  # what is left of a large block is not split off up to here
+WHOLE = 1  # the bit that is set in the address of a segment that was never split
 
 
 class Allocator:
@@ -49,9 +53,9 @@ class Allocator:
         self._room = 0  # the first address that no segment has
         self._small: list[int] = []  # free blocks, sorted
         self._large: list[int] = []
-        self._starts: dict[int, int] = {}  # free blocks: address -> size
-        self._ends: dict[int, int] = {}  # free blocks: end -> address
-        self._held: dict[int, int] = {}  # blocks in use, by the event that asked for them
+        self._starts: dict[int, int] = {}  # free blocks that may have neighbours, by address
+        self._ends: dict[int, int] = {}  # the same, by end
+        self._held: list[int] = []  # blocks, by the event that asked for them
 
     def replay(self, deltas: Sequence[int], mates: Sequence[int], first: int, last: int) -> None:
         """Replay the events from `first` to before `last`: bytes asked for, and given back by their asking's number.
@@ -59,52 +63,56 @@ class Allocator:
         Everything is in this one loop because it runs for every event.
         """
         small, large, starts, ends, held = self._small, self._large, self._starts, self._ends, self._held
+        held += [0] * (last - len(held))
         allocated, highest = self._allocated, self.highest_allocated
         for at, size, mate in zip(range(first, last), deltas[first:last], mates[first:last], strict=True):
             if size > 0:
-                free = small if size <= SMALL else large
-                place = bisect_left(free, size << SHIFT)
-                if place == len(free):
-                    self._add_segment(size, free)
-                    place = bisect_left(free, size << SHIFT)
-                block = free.pop(place)
+                free, kept = (small, ADDRESS) if size <= SMALL else (large, KEPT)
+                wanted = size << SHIFT
+                place = bisect_left(free, wanted)
+                block = free.pop(place) if place < len(free) else self._segment(size)
                 have, start = block >> SHIFT, block & ADDRESS
-                del starts[start]
-                rest = have - size
-                if rest > SMALL or (rest and free is small):
+                if block - wanted > kept:
+                    if start & WHOLE:
+                        start -= WHOLE
+                    else:
+                        del starts[start]
                     after = start + size
-                    insort(free, rest << SHIFT | after)
-                    starts[after] = rest
-                    ends[start + have] = after
-                    block = size << SHIFT | start
+                    starts[after] = ends[start + have] = rest = have - size << SHIFT | after
+                    insort(free, rest, 0, place)
+                    block = wanted | start
                     allocated += size
                 else:
-                    del ends[start + have]
+                    if not start & WHOLE:
+                        del starts[start], ends[start + have]
                     allocated += have
                 held[at] = block
                 if allocated > highest:
                     highest = allocated
             elif size:
                 free = small if size >= -SMALL else large
-                block = held.pop(mate)
-                length, start = block >> SHIFT, block & ADDRESS
-                allocated -= length
-                end = start + length
-                if start in ends:
-                    before = ends.pop(start)
-                    del free[bisect_left(free, (start - before) << SHIFT | before)]
-                    start = before
-                if end in starts:
-                    after = starts.pop(end)
-                    del free[bisect_left(free, after << SHIFT | end)]
-                    end += after
-                starts[start] = length = end - start
-                ends[end] = start
-                insort(free, length << SHIFT | start)
+                block = held[mate]
+                have = block >> SHIFT
+                allocated -= have
+                if not block & WHOLE:
+                    start = block & ADDRESS
+                    end = start + have
+                    if start in ends:
+                        before = ends.pop(start)
+                        del free[bisect_left(free, before)]
+                        start = before & ADDRESS
+                        block = end - start << SHIFT | start
+                    if end in starts:
+                        after = starts.pop(end)
+                        del free[bisect_left(free, after)]
+                        end += after >> SHIFT
+                        block = end - start << SHIFT | start
+                    starts[start] = ends[end] = block
+                insort(free, block)
         self._allocated, self.highest_allocated = allocated, highest
 
-    def _add_segment(self, size: int, free: list[int]) -> None:
-        """Reserve a new segment for a request of `size` bytes, as a free block."""
+    def _segment(self, size: int) -> int:
+        """Reserve a new segment for a request of `size` bytes, and give it as a block."""
         if size <= SMALL:
             have = SMALL_SEGMENT
         elif size < MIDDLE:
@@ -112,8 +120,6 @@ class Allocator:
         else:
             have = -(-size // ROUND) * ROUND
         start = self._room
-        self._room += have + 1  # a byte between two segments keeps them from being joined
+        self._room += have + BLOCK  # what is between two segments keeps them from being joined
         self.reserved += have
-        self._starts[start] = have
-        self._ends[start + have] = start
-        insort(free, have << SHIFT | start)
+        return have << SHIFT | start | WHOLE

@@ -26,6 +26,7 @@ def test_text_stays_text() -> None:
     assert (failed, tried > 0) == (0, True)
 
 
+@pytest.mark.programs
 @pytest.mark.skipif(shutil.which("groff") is None, reason="no groff here")
 def test_groff_draws_it_without_a_warning() -> None:
     command = ["groff", "-man", "-ww", "-Tutf8", "-P-cbou", str(refresh_man.PAGE)]
