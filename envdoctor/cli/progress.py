@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from envdoctor.verify.runner import Progress as Stage
 
 
-def _live() -> Live | None:
-    """Give a display that moves; None where it would only leave marks."""
+def _started() -> Live | None:
+    """Start a display that moves; None where it would only leave marks."""
     if not sys.stderr.isatty() or os.environ.get("TERM", "").lower() in ("dumb", "unknown"):
         return None
     from rich import progress  # 60 ms; only for a terminal
     from rich.console import Console
 
-    return progress.Progress(
+    display = progress.Progress(
         progress.SpinnerColumn(),
         progress.TextColumn("{task.description}", markup=False),
         progress.BarColumn(),
@@ -36,6 +36,8 @@ def _live() -> Live | None:
         console=Console(stderr=True),
         transient=True,
     )
+    display.start()
+    return display
 
 
 class Progress:
@@ -51,9 +53,7 @@ class Progress:
         self._started = time.monotonic()
 
     def __enter__(self) -> Progress:
-        self._display = _live()
-        if self._display:
-            self._display.start()
+        self._display = _started()
         return self
 
     def __exit__(
@@ -111,9 +111,7 @@ class Bars:
         self._last: tuple[str, str] | None = None
 
     def __enter__(self) -> Bars:
-        self._display = _live()
-        if self._display:
-            self._display.start()
+        self._display = _started()
         return self
 
     def __exit__(

@@ -14,10 +14,10 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from typing import TYPE_CHECKING
 
+from envdoctor.estimate.tape import BLOCK
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-from envdoctor.estimate.tape import BLOCK
 
 MIB = 1 << 20
 SMALL = MIB

@@ -254,6 +254,9 @@ class Walk:
             allocator.replay(deltas, mates, self.ready, step)
             allocator.replay(deltas, mates, self.made, self.ready)
             allocator.replay(deltas, mates, step, end)
+        # What is let go at the very end changes neither of the highest figures.
+        while end > self.ready and deltas[end - 1] <= 0:
+            end -= 1
         allocator.replay(deltas, mates, self.ready, end)
         return allocator
 

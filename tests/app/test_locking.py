@@ -329,7 +329,7 @@ def test_a_disk_that_is_too_small_is_found_out_first(tmp_path: Path) -> None:
     wheelhouse.check_room((huge._replace(size=None),), str(tmp_path))
     # PyTorch's index gives no sizes: what is known is a lower bound, and says so.
     unknown = wheelhouse.Package("triton", "3.7.0", ("1" * 64,), None)
-    with pytest.raises(errors.Unreadable, match="need over 1000000000.0 GB"):
+    with pytest.raises(errors.Unreadable, match=r"need over 1000000000.0 GB"):
         wheelhouse.check_room((huge, unknown), str(tmp_path))
     assert wheelhouse.unsized((huge, unknown)) == ("triton",)
     pylock = 'packages = [{name = "a", wheels = [{size = 5}, {size = 7}]}, {name = "b", wheels = [{url = "x"}]}]'
