@@ -105,6 +105,13 @@ class Listener:
         )
 
 
+# Trained networks need a picture and the hub, and tuning needs what decides of the next trial.
+_RUN_FROM_HERE = (
+    *("pretrained_cnn.py", "pretrained_gpt2.py", "hub.py", "tokens.py"),
+    *("trial.py", "subjects.py", "settling.py"),
+)
+
+
 def scripts(framework: str) -> dict[str, str]:
     """Give the texts of a framework's workloads by file name, so that they can be handed over with an environment.
 
@@ -116,8 +123,7 @@ def scripts(framework: str) -> dict[str, str]:
     texts = {}
     for part in (os.path.join(SCRIPTS, SHARED), folder):
         for name in sorted(os.listdir(part)):
-            # Trained networks need a picture too, and are run from here.
-            if name.endswith(".py") and not name.startswith("pretrained"):
+            if name.endswith(".py") and name not in _RUN_FROM_HERE:
                 with open(os.path.join(part, name), encoding="utf-8") as file:
                     texts[name] = file.read()
     return texts

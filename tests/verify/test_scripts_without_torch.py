@@ -155,6 +155,21 @@ def test_the_scripts_are_python_of_3_8() -> None:
             ast.parse(text, feature_version=(3, 8))
 
 
+def test_the_scripts_that_are_handed_over_need_no_other() -> None:
+    every = {path.stem for path in (Path(runner.SCRIPTS)).rglob("*.py")}
+    for framework in ("torch", "tensorflow", "jax"):
+        texts = runner.scripts(framework)
+        asked = {
+            name
+            for text in texts.values()
+            for node in ast.walk(ast.parse(text))
+            for name in ([each.name for each in node.names] if isinstance(node, ast.Import) else [])
+            + ([node.module or ""] if isinstance(node, ast.ImportFrom) else [])
+        }
+        assert asked & every <= {name.removesuffix(".py") for name in texts}
+        assert not any(name.startswith("pretrained") for name in texts)
+
+
 def test_what_a_workload_is_started_with() -> None:
     assert runner.script_of("resnet50") == "cnn.py"
     started = ("--device", "cpu", "--seed", "0", "--model", "resnet50", "--thorough")
