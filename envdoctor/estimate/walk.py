@@ -54,7 +54,7 @@ def plainly_walked(workload: Workload, architecture: Architecture) -> Walk:
 
 
 FEW, MORE = 3, 5
-STRETCHED = 12  # layers of a model from which two short walks cost less than a whole one
+STRETCHED = 16  # layers of a model from which two short walks cost less than a whole one
 MANY = 24  # layers of a model up to which it is walked as it is, rather than to know no more than `least`
 
 
@@ -64,9 +64,7 @@ class Short:
     def __init__(self, workload: Workload, architecture: Architecture) -> None:
         assert architecture.with_layers is not None
         self.architecture = architecture
-        self.few, self.more = (
-            plainly_walked(workload, architecture.with_layers(layers)) for layers in (FEW, MORE)
-        )
+        self.few, self.more = (plainly_walked(workload, architecture.with_layers(layers)) for layers in (FEW, MORE))
 
     def least(self) -> int:
         """Give a lower bound of the bytes that one step of the whole model allocates.
@@ -94,9 +92,15 @@ def short(workload: Workload, architecture: Architecture) -> Short | None:
     return Short(workload, architecture)
 
 
+def bounded(workload: Workload, architecture: Architecture) -> bool:
+    """Say whether `Short.least` is worth its cost and a bound, which a bucket that grows up to a limit would break."""
+    reduced = workload.shards > 1 and workload.zero_stage in (1, 2)
+    return architecture.layers > MANY and not reduced
+
+
 def least(workload: Workload, architecture: Architecture) -> int | None:
     """Return a lower bound of the bytes that one step allocates, at a fraction of a walk's cost; None: walk it."""
-    found = short(workload, architecture) if architecture.layers > MANY else None
+    found = short(workload, architecture) if bounded(workload, architecture) else None
     return None if found is None else found.least()
 
 
@@ -145,8 +149,9 @@ class Walk:
         """Give the walk of a model with so many more layers, with `more` of two more; None: it does not follow."""
         found = stretching.stretches(self.run, more.run, times)
         mates = found and stretching.mates(self.run, more.run, found, times)
-        work = {stage: self.work_of(stage, more, times) for stage in self.work}
-        if not found or not mates or None in work.values() or self.output_bytes != more.output_bytes:
+        stages = {stage: self.work_of(stage, more, times) for stage in self.work}
+        work = {stage: operations for stage, operations in stages.items() if operations is not None}
+        if not found or not mates or len(work) < len(stages) or self.output_bytes != more.output_bytes:
             return None
         at = dict(zip((0, *self.run.seams), (each.long for each in found), strict=True))
         made = object.__new__(Walk)

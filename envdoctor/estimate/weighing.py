@@ -67,9 +67,9 @@ class Walked:
 
     def least(self, workload: Workload) -> int | None:
         """Give a lower bound of the bytes it allocates; None: there is none that costs less than to walk it."""
-        from envdoctor.estimate.walk import MANY
+        from envdoctor.estimate.walk import bounded
 
-        few = self._walked_short(workload) if self.architecture.layers > MANY else None
+        few = self._walked_short(workload) if bounded(workload, self.architecture) else None
         return None if few is None else few.least()
 
     def host(self, workload: Workload) -> Range:

@@ -46,6 +46,16 @@ def test_it_is_below_what_is_allocated_and_near_it(how: dict[str, Any], near: fl
     assert near * allocated < bound <= allocated
 
 
+@pytest.mark.parametrize("stage", [1, 2])
+def test_there_is_none_where_a_bucket_stops_growing(stage: int) -> None:
+    """What is reduced at a time grows with the layers up to 500 million elements, so a straight line runs above it."""
+    workload = Workload(**{**TRAINED, "batch": 1, "seq_len": 64, "zero_stage": stage, "shards": 4})
+    assert least(workload, LARGE) is None
+    on = Device(free_bytes=Scales(Walked(LARGE)).need(workload, Device()).high)
+    assert Scales(Walked(LARGE)).too_much(workload, on) is None
+    assert Scales(Walked(LARGE)).largest_batch(workload, on) == 1
+
+
 def test_decoders_of_a_configuration_have_one_too() -> None:
     workload = Workload(model="qwen3", mode="training", batch=2, seq_len=512, dtype="bf16", optimizer="adamw")
     bound = least(workload, QWEN)
