@@ -32,6 +32,11 @@ def gpu_named(facts: Knowledge, name: str) -> GpuModel | None:
     return family[0] if alike and len(wanted) > 2 else None
 
 
+def names_whole(row: GpuModel, name: str) -> bool:
+    """Tell whether a name is that of one model, and not a family's or one that was cut off ("A100-SXM...")."""
+    return _plain(row.name) == _plain(name) or re.search(row.pattern, name) is not None
+
+
 def gpus_like(facts: Knowledge, name: str) -> tuple[str, ...]:
     """Name the GPUs whose name holds what was typed, shortest first; where none does, those that are spelt alike."""
     wanted = _plain(name)

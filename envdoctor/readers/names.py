@@ -6,7 +6,7 @@ import re
 from functools import lru_cache
 
 from envdoctor.knowledge.load import Knowledge
-from envdoctor.knowledge.names import gpu_named
+from envdoctor.knowledge.names import gpu_named, names_whole
 from envdoctor.model.snapshot import Gpu, System, Wsl
 
 # What may stand before a version number, and the ID that os-release has for it.
@@ -47,13 +47,20 @@ _CARD = re.compile(
     r"|rtx a\d{4}|rtx pro \d{4}[\w -]{0,24}blackwell[\w -]{0,20}|rtx[ -]?\d{4} ada"
     r"|titan (?:x\b(?: \(pascal\))?|xp\b|v\b|rtx\b)|gtx titan(?: x| black| z)?"
     r"|tesla [kmptv]\d{1,3}\w?|quadro(?: rtx| k| p| m| t| gv| gp)? ?[kmptgv]{0,2}\d{3,4}\w?"
-    r"|(?:a|h|b|l)(?:2|4|10|16|30|40|40s|100|200|800|20|300)(?:[ -](?:pcie|sxm\d?|nvl|80gb|40gb)[\w -]{0,20})?\b"
+    r"|(?:tesla )?(?:a|h|b|l)(?:2|4|10|10g|10m|16|30|40|40s"
+    r"|100|200|800|20|300)(?:[ -](?:pcie|sxm\d?|nvl|80gb|40gb)[\w -]{0,20})?\b"
     r"|[vp]100(?:[ -](?:pcie|sxm\d?)[\w -]{0,16})?|t4\b|k80\b|m60\b|p40\b|p4\b|"
     r"mx\d{3}|geforce [mg]?\d{3}m[x]?|geforce \d{3,4}\w?"
     r"|gh200|gb200|gb10|(?<=nvidia )thor"
     r"|radeon (?:rx|pro|vii)[ \w]{0,14}|rx ?[567]\d00(?: ?xtx?| ?s)?(?!\w)|(?:amd "
     r")?instinct mi\d{2,3}\w?|mi\d{3}[xa]?\b"
     r")(?:\b|(?=\s|$|[,;()]))"
+)
+# GeForce cards by their number alone: "a 4090", "2 x 3090", "2080ti", "3060 12G"; a bare number says nothing.
+_BARE = re.compile(
+    r"(?i)(?<![\w.,:/=-])(?:(a|an|my|our|gpu:?|card:?|显卡[:：]?(?: ?是)?|用|单卡|双卡|[1248] ?[x×卡张块]) ?)?"
+    r"((?:10[5-8]|16[56]|20[6-8]|30[5-9]|40[6-9]|50[5-9])0(?: ?(ti|super))?)(?![\w.%])(?! ?[x×*] ?\d)"
+    r"(?: ?(显卡|机器|卡|gpus?\b|laptop|\d{1,2} ?g(?:i?b)?\b))?"
 )
 # Short words are a card's name only beside something that says so: "T4" alone is also a label, "A10" a page size.
 _SHORT = re.compile(r"(?i)^(?:nvidia )?(?:[ablhvpktm]\d{1,2}s?|gt ?\d{3,4})$")
@@ -69,12 +76,16 @@ def facts() -> Knowledge:
 
 @lru_cache(256)
 def gpu_of(name: str) -> Gpu:
-    """Give a card of that name, with the maker and the capability that the tables know."""
+    """Give a card of that name, with the maker and the capability that the tables know.
+
+    A family's name stays as it was written: "A100" does not tell which of its models it is.
+    """
     name = name.strip(" ,;.")
     low = name.lower()
     row = gpu_named(facts(), name)
     if row is not None:
-        return Gpu(vendor=row.vendor, name=row.name, capability=row.capability, target=row.target)
+        known = row.name if names_whole(row, name) else name
+        return Gpu(vendor=row.vendor, name=known, capability=row.capability, target=row.target)
     if any(word in low for word in ("radeon", "amd", "instinct", "rx ")) or low.startswith(("rx", "mi")):
         return Gpu(vendor="amd", name=name)
     if any(word in low for word in ("intel", "iris", "arc ")):
@@ -102,6 +113,9 @@ def cards_in(text: str, most: int = 4) -> list[str]:
             found[key] = name
         if len(found) >= most:
             break
+    if not found:
+        bare = [each for each in _BARE.finditer(text) if each[1] or each[3] or each[4]]
+        found = {each[2].lower(): f"{'GTX' if each[2][0] == '1' else 'RTX'} {each[2]}" for each in bare[:most]}
     return list(found.values())
 
 

@@ -59,6 +59,14 @@ def _without_head(text: str) -> Snapshot:
     return Snapshot(driver=Driver(module_loaded=True, nvml=0), gpus=gpus, origins={"driver": ORIGIN, "gpus": ORIGIN})
 
 
+def _cut_off(name: str) -> Gpu:
+    """Give a card whose name the table cut: with what all cards that begin so have in common."""
+    from msgspec.structs import replace
+
+    card = gpu_of(name)
+    return replace(card, name=name if card.capability else None)
+
+
 def _gpus(table: list[str]) -> tuple[Gpu, ...]:
     from msgspec.structs import replace
 
@@ -73,7 +81,7 @@ def _gpus(table: list[str]) -> tuple[Gpu, ...]:
                 break  # a second table
             name = row[2].split("  ")[0].strip()
             domain, _, place = row[3].partition(":")
-            card = Gpu(vendor="nvidia") if name.endswith("...") else gpu_of(name)
+            card = _cut_off(name) if name.endswith("...") else gpu_of(name)
             bus = f"{int(domain, 16):04x}:{place.lower()}"
             gpus[last] = replace(card, vendor="nvidia", index=last, bus_id=bus)
             continue

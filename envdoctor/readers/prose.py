@@ -20,7 +20,7 @@ _BUILT = re.compile(r"torch\.version\.cuda\)?['\"`]{0,2}(?: ?[:=>]{1,2} ?| is | 
 # Only torch's versions have such a tag; its companions' are told apart by their name before it.
 _TAGGED = re.compile(
     r"(?i)(?<![\w.+-])(?<!vision )(?<!audio )(?<!vision==)(?<!audio==)(?<!vision-)(?<!audio-)"
-    r"([12]\.\d{1,2}\.\d\+(?:cpu|cu\d{2,3}|rocm[\d.]{1,5}))(?![\w.])"
+    r"(?:torch-)?([12]\.\d{1,2}\.\d\+(?:cpu|cu\d{2,3}|rocm[\d.]{1,5}))(?![\w.])"
 )
 _TENSORFLOW = re.compile(
     rf"(?i)(?<![\w./-])(?:tensorflow|tf)(?:[ -]gpu)?{_IS}(\d\.\d{{1,2}}(?:\.\d{{1,2}})?(?:[\w.+]{{0,20}}))"
@@ -32,9 +32,10 @@ _CUDA = re.compile(
 )
 # Packages whose release decides something; a version right behind the name.
 _PACKAGE = re.compile(
-    r"(?<![\w./-])(jaxlib|onnxruntime(?:-gpu)?|numpy|torchvision|torchaudio|xformers|flash[_-]attn|vllm|keras|protobuf"
-    r"|tensorflow-(?:gpu|cpu|intel)|paddlepaddle(?:-gpu)?|cupy-cuda\w{3,4}|nvidia-[a-z]{3,20}-cu1\d|ctranslate2|transformers|triton)"
-    r"(?:==| version |[ :=v]{1,3})(\d{1,4}\.\d[\w.+]{0,30})",
+    r"(?<![\w./-])(jaxlib|onnx ?runtime(?:[ .-]gpu)?|numpy|torchvision|torchaudio|xformers|flash[_-]attn|vllm|keras"
+    r"|protobuf|tensorflow-(?:gpu|cpu|intel)|paddlepaddle(?:-gpu)?|cupy-cuda\w{3,4}|nvidia-[a-z]{3,20}-cu1\d"
+    r"|ctranslate2|transformers|triton)"
+    r"(?:==| version:? |[ :=v]{1,3})(\d{1,4}\.\d[\w.+]{0,30})",
     re.IGNORECASE,
 )
 _DRIVER = re.compile(
@@ -121,13 +122,18 @@ def _software(text: str) -> Snapshot | None:
             found.append(framework(name, tagged[1]))
     python = _PYTHON.search(text)
     packages = {
-        each[1].lower(): package(each[1], each[2].rstrip("."))
+        known: package(known, each[2].rstrip("."))
         for each in reversed([*_PACKAGE.finditer(text)])
-        if not _asked(text, each.start())
+        if not _asked(text, each.start()) and (known := _distribution(each[1]))
     }
     if not found and not python and not packages:
         return None
     return environment(ORIGIN, tuple(packages.values()), tuple(found), python[1] if python else None)
+
+
+def _distribution(name: str) -> str:
+    """Give a package's name as its index has it: "ONNX Runtime GPU", "OnnxRuntime.Gpu"."""
+    return re.sub(r"[ .]gpu$", "-gpu", name.lower()).replace("onnx runtime", "onnxruntime")
 
 
 def _torch(text: str, told: re.Match[str]) -> Framework:

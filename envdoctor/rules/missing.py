@@ -33,6 +33,12 @@ MISSING = (
         r"|(?:not|missing|load)[^\n]{0,40}(cudnn)64_(\d)\.dll"
     ),
 )
+# The same without a number: how Paddle opens a library, and what it says when that failed.
+NAMELESS = (
+    rf"(?i)third-party dynamic library \(lib(cudnn|{LIBRARY[3:-1]})\.so\)",
+    rf"(?i)lib(cudnn|{LIBRARY[3:-1]})\.so(?!\.?\d){ABSENT}",
+    r"(?i)Cannot load (cudnn|cublas|cufft|curand|cusolver|cusparse) shared library",
+)
 # The major versions of CUDA that come with a library of that number, where it counts for itself: as the wheels
 # nvidia-cufft, -cusolver and -cusparse of CUDA 11, 12 and 13 have them.
 MAJORS = {

@@ -146,7 +146,10 @@ def capability(machine: Snapshot, facts: Knowledge) -> str | None:
     """Give the compute capability that the messages or the cards of a report tell; the newest one of several."""
     found = said(
         machine,
-        r"(?i)compute ?capability:? ?(?:of |is |version )?(?:sm_)?(\d{1,2}\.\d)\b",
+        (
+            r"(?i)(?<!require )(?<!requires )(?<!requiring )(?<!minimum )(?<!needs )compute ?capability:? ?"
+            r"(?:of |is |version )?(?:sm_)?(\d{1,2}\.\d)\b(?! ?(?:\+|or|and (?:above|higher|newer|up)|及?以上))"
+        ),
         r"CUDA capability sm_(\d{2,3})\b",
         r"(?i)target GPU SM (\d{2,3})\b",
         r"(?i)\bcc ?(\d{1,2}\.\d)\b",
@@ -242,7 +245,10 @@ NO_DEVICE = (
 
 # What people and programs write when the GPU is there and not used.
 UNSEEN = (
-    r"(?i)is_available\(\)[^\n]{0,40}\n?[^\n]{0,12}\bFalse\b|Is CUDA available: (?:False|No)",
+    (
+        r"(?i)is_available\(\)[^\n]{0,40}\n?[^\n]{0,12}\bFalse\b|Is CUDA available: (?:False|No)"
+        r"|PyTorch version \(GPU\?\): \S{1,40} \(False\)"
+    ),
     r"(?i)list_physical_devices\([^\n]{0,30}\n?[^\n]{0,6}\[\]|is_gpu_available[^\n]{0,20}\n?[^\n]{0,4}False",
     (
         r"(?i)(?:gpu|cuda|显卡)[^\n]{0,60}(?:not (?:available|found|detected|used|recogni[sz]ed|visible|working"
@@ -268,7 +274,7 @@ UNSEEN = (
         r"(?i)\b(?:gpu|cuda)\b (?:is |device is )?(?:required|needed)\b|No CUDA runtime is found"
         r"|Failed to infer device type"
     ),
-    r"(?i)num(?:ber of)? gpus? available:?\D{0,12}\b0\b|device_count\(\)[^\n]{0,12}\n?[^\n]{0,4}\b0\b",
+    r"(?i)num(?:ber of)? gpus?(?: available)?:?\D{0,12}\b0\b|device_count\(\)[^\n]{0,12}\n?[^\n]{0,4}\b0\b",
     r"gpu_device_name\(\)\)?[^\n]{0,6}\n?\s{0,3}(?:''|\"\")",
 )
 # An answer without its question; it says something where the report asks for devices at all.

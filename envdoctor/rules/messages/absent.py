@@ -128,6 +128,7 @@ def no_gpu(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         r"(?i)insufficient for CUDA runtime|cuda[^\n]{0,40}(?:not available|unavailable|false)",
         r"(?i)do not appear to have an NVIDIA GPU|Core Nvidia component",
         r"(?i)nvidia-smi[^\n]{0,30}not found|libcuda\.so|nvcuda\.dll",
+        r"Failed to infer device type",
     )
     if other is None or asked is None:
         return

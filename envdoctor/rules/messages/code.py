@@ -37,6 +37,8 @@ _SUPPORTS = (
     r"CUDA capability sm_(\d{2,3}) is not compatible[\s\S]{0,160}?supports CUDA "
     r"capabilities ((?:(?:sm|compute)_\d+a?\s*)+)"
 )
+# xformers, of each kind of attention that it was built with.
+TOO_NEW = r"your GPU has capability \(\d+, \d+\) \(too new\)"
 # Messages of a build without code for the card; which side is too old, versions and capability tell.
 _NO_CODE = (
     r"(?i)no kernel image is available",
@@ -81,6 +83,12 @@ def no_code(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     Check: `python -c "import torch; print(torch.cuda.get_arch_list(), torch.cuda.get_device_capability())"`.
     An extension of its own (bitsandbytes, flash-attn) can lack the code although torch has it.
     """
+    refused = said(machine, TOO_NEW)
+    if refused:
+        yield _verdict(
+            machine, refused.evidence, newer=True, named=say("the message names the newest capability that is served")
+        )
+        return
     named = said(machine, _SUPPORTS)
     if named:
         if _served_by_ptx(machine, named):
@@ -253,6 +261,7 @@ def gfx(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         r"(?i)HIP error: (?:invalid device function|the operation cannot be performed|no kernel image|shared object)",
         r"hipErrorNoBinaryForGpu|hipErrorInvalidDeviceFunction|hipErrorInvalidKernelFile|hipErrorSharedObject\w+",
         r"(?i)Unable to find code object for all current devices",
+        r"HSA_STATUS_ERROR_(?:INVALID_ISA|INVALID_CODE_OBJECT|INCOMPATIBLE_ARGUMENTS)\w*",
         r"(?i)Cannot read \S{0,120}TensileLibrary\S{0,60}",
         r"(?i)TensileLibrary[\w.]{0,40}[^\n]{0,60}(?:no such file|not found|for GPU arch)",
         r"(?i)(?:gfx\d{3,4}\w?)[^\n]{0,60}(?:not supported|unsupported|is not)[^\n]{0,40}",

@@ -43,6 +43,8 @@ def no_virtual_cuda(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     )
     if line is None and mentions(machine, r"error|fail|could not|conflict|unsatisf|missing|\bcpu"):
         line = said(machine, r"CONDA_OVERRIDE_CUDA")
+    if line is None and _solved_for_cpu(machine):
+        line = said(machine, _VIRTUAL_PACKAGES)
     if line is None:
         return
     yield found(
@@ -56,6 +58,17 @@ def no_virtual_cuda(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
             ),
         ),
     )
+
+
+# The list of `conda info`, whole and without the driver's package.
+_VIRTUAL_PACKAGES = r"virtual packages : __(?!cuda)\S+(?:\n\s*__(?!cuda)\S+)+(?=\n(?!\s*__)|\Z)"
+
+
+def _solved_for_cpu(machine: Snapshot) -> bool:
+    """Tell whether conda chose a build for the CPU."""
+    python = machine.python
+    names = [p.name for p in python.packages if p.build and "cpu" in p.build] if python else []
+    return any(name in ("pytorch", "libtorch", "tensorflow", "tensorflow-base", "jaxlib") for name in names)
 
 
 @rule(

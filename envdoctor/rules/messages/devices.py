@@ -214,6 +214,7 @@ def _wondered(line: Said) -> bool:
     "error",
     certainty="likely",
     needs=("problems",),
+    supersedes=("MSG808",),
     sources=("https://docs.nvidia.com/deeplearning/nccl/user-guide/docs/troubleshooting.html",),
 )
 def peer_to_peer(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
@@ -237,7 +238,7 @@ def peer_to_peer(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         ),
         r"(?i)(?:zeros?|wrong|corrupt\w*|garbage)\b[^\n]{0,80}\b(?:P2P|IOMMU|peer)\b",
         r"(?i)(?:cuda:0|gpu ?0)[^\n]{0,40}(?:cuda:1|gpu ?1)[^\n]{0,40}\b(?:zeros|wrong|garbage|corrupt\w*)\b",
-        r"(?i)(?:p2pBandwidthLatencyTest|simpleP2P)[^\n]{0,80}(?:hang|error|fail|stuck|wrong)",
+        r"(?i)(?:p2pBandwidthLatencyTest|simpleP2P)[^\n]{0,80}(?:hang|error|fail|stuck|wrong|garbage|corrupt|nan\b|zeros)",
         r"(?i)peer (?:access|mapping|to peer)[^\n]{0,40}(?:not support|fail|error|resources)",
         (
             r"(?i)(?:iommu|\bACS\b|AMD-Vi)[^\n]{0,80}(?:hang|nccl|stuck|fault|p2p|multi|"
@@ -247,9 +248,19 @@ def peer_to_peer(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
             r"(?i)(?:multi[- ]?gpu|ddp|dataparallel|nccl|all_?reduce|two gpus|2 gpus)[^\n]{0,80}?(?<!not )(?<!n't )"
             r"(?<!never )(?<!no )(?<!without )\b(?:hangs?|hanging|hung|stuck|freez\w*|deadlocks?)\b"
         ),
+        (
+            r"(?i)(?:(?:多|双|两|[248四八]) ?(?:张|块)?(?:gpu|显?卡)|all_?reduce|nccl|ddp|torchrun)"
+            r"[^\n]{0,60}(?:卡住|卡死|不动|死锁|挂起)"
+            r"|(?:卡住|卡死|卡在|死锁)[^\n]{0,40}(?:all_?reduce|nccl|init_process_group)"
+        ),
     )
-    if line is None and mentions(machine, r"\b(?:hang|hung|stuck|freez|deadlock|timed? ?out)|卡住|卡死|死锁"):
-        line = said(machine, r"NCCL_P2P_DISABLE\W{0,6}1\b")
+    if line is None and mentions(
+        machine,
+        r"\b(?:hang|hung|stuck|freez|deadlock|timed? ?out|stall|never (?:returns|finishes))|卡住|卡死|卡在|不动|死锁",
+    ):
+        line = said(
+            machine, r"NCCL_P2P_DISABLE\W{0,6}1\b", r"(?i)\biommu\b|\bVT-d\b|\bACSCtl\b|disable_acs|pcie? acs\b"
+        )
     if line is None or _wondered(line):
         return
     yield found(

@@ -8,6 +8,7 @@ from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.finding import Fix
 from envdoctor.model.snapshot import Snapshot
 from envdoctor.model.speech import say
+from envdoctor.rules.messages.code import TOO_NEW
 from envdoctor.rules.registry import Found, found, rule
 from envdoctor.rules.told import cards_named, said
 from envdoctor.rules.wording import sentence
@@ -63,8 +64,8 @@ def feature(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         ),
     )
     torch = machine.python.framework("torch") if machine.python else None
-    if line is None or (torch and torch.gpu_build is False):
-        return  # a build for the CPU lacks everything, whatever the card is
+    if line is None or (torch and torch.gpu_build is False) or said(machine, TOO_NEW):
+        return  # a build for the CPU lacks everything, and so may one that is older than the card
     yield found(
         say("{card} lacks what this run asks for", card=sentence(cards_named(machine))),
         say("The message names the capability that is needed; no driver or toolkit adds it."),

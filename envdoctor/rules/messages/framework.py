@@ -141,7 +141,7 @@ def cpu_build(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         return
     # JAX says that it falls back on every machine without a GPU as well.
     # So says a list of facts on every machine without a GPU, where the build for the CPU is the right one.
-    listed = not told and re.search(r"Is CUDA available", line.words[0]) and not gpu_expected(machine)
+    listed = not told and re.search(r"Is CUDA available|\(GPU\?\)", line.words[0]) and not gpu_expected(machine)
     idle = re.search(_JAX_FALLS_BACK, line.words[0]) and not gpu_expected(machine)
     yield found(
         say("The installed build has no CUDA in it, so the GPU stays idle"),

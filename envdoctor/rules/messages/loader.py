@@ -8,7 +8,7 @@ from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.finding import Fix
 from envdoctor.model.snapshot import Snapshot
 from envdoctor.model.speech import say
-from envdoctor.rules.missing import ABSENT, LIBRARY, MISSING, installed, serves, wanted_by
+from envdoctor.rules.missing import ABSENT, LIBRARY, MISSING, NAMELESS, installed, serves, wanted_by
 from envdoctor.rules.registry import Found, found, rule
 from envdoctor.rules.told import (
     Said,
@@ -59,6 +59,9 @@ def not_on_path(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         return
     missing = said(machine, *MISSING)
     if missing is None:
+        nameless = said(machine, *NAMELESS)
+        if nameless and _is_there(machine, nameless.group(1).lower()):
+            yield _off_path(nameless)
         return
     library, wanted = wanted_by(missing)
     python = machine.python
@@ -78,7 +81,9 @@ def not_on_path(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
             machine,
             (
                 rf"(?i)(?:/usr/local/cuda|/usr/lib|/opt|/home|~|site-packages|envs|[A-Z]:\\)"
-                rf"[^\n]{{0,100}}lib{library}\.so\.{wanted.split('.')[0] if wanted else ''}"
+                rf"[^\n]{{0,100}}lib{library}{'_?[a-z_]*' if library == 'cudnn' else ''}"
+                rf""
+                rf"\.so\.{wanted.split('.')[0] if wanted else ''}"
             ),
         )
         if wanted
@@ -91,6 +96,13 @@ def not_on_path(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         or lies
     ):
         yield _off_path(missing)
+
+
+def _is_there(machine: Snapshot, library: str) -> bool:
+    """Tell whether some release of a library is installed, by what the report says or by a list of files."""
+    return bool(installed(machine, library)) or bool(
+        said(machine, rf"(?m)^(?:[^\n]{{0,80}}=> ?|[^\n]{{0,40}}: )?/\S{{1,120}}/lib{library}\.so(?:\.\d+)*$")
+    )
 
 
 def _off_path(line: Said) -> Found:
@@ -142,6 +154,11 @@ def libraries_missing(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         r"(?i)libNVVM cannot be found|library nvvm not found|nvvm\.dll",
         r"(?i)Missing libdevice file|libdevice cannot be found",
         r"(?i)Failed to create CUDAExecutionProvider",
+        (
+            r"(?i)(?:LoadLibrary failed|failed to load|error loading)[^\n]{0,160}"
+            r"onnxruntime_providers_(?:cuda|tensorrt)\.\w{2,3}"
+        ),
+        r"(?i)CUDA_PATH is set but CUDA was ?n'?t able to be loaded",
     )
     # Without a compiler a wheel does as well; only what is to be compiled needs one.
     if line is None and mentions(machine, r"error|fail|setup\.py|compil|\bbuild|\bcmake\b|install[^\n]{0,40}flash"):
@@ -151,20 +168,22 @@ def libraries_missing(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     )
     tensorflow = machine.python.framework("tensorflow") if machine.python else None
     line = line or drivers
-    own_extra = tensorflow is not None and tensorflow.version.startswith("2.16") and not on_windows(machine)
+    own_extra = not on_windows(machine) and (
+        tensorflow.version.startswith("2.16")
+        if tensorflow
+        else mentions(machine, r"and-cuda[^\n]{0,40}\b2\.16\b|\b2\.16\.[01]\b")
+    )
     line = line or (unseen(machine) if own_extra and mentions(machine, r"and-cuda") else None)
     if line is None:
         return
-    if (
-        tensorflow
-        and own_extra
-        and not said(machine, *MISSING)
-        and mentions(machine, r"and-cuda|nvidia-cudnn|nvidia-cuda")
-    ):
+    if own_extra and not said(machine, *MISSING) and mentions(machine, r"and-cuda|nvidia-cudnn|nvidia-cuda"):
         yield found(
-            say("TensorFlow {version} does not find the CUDA libraries of its own extra", version=tensorflow.version),
+            say(
+                "TensorFlow {version} does not find the CUDA libraries of its own extra",
+                version=tensorflow.version if tensorflow else "2.16",
+            ),
             say("The wheels are installed; that release does not look into their folders."),
-            evidence=(line.evidence, "pythons[0].frameworks.tensorflow.version"),
+            evidence=(line.evidence, *(("pythons[0].frameworks.tensorflow.version",) if tensorflow else ())),
             slug="known-broken-release",
             certainty="likely",
             fixes=(

@@ -126,11 +126,26 @@ def in_use(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     )
     if line is None:
         line = _held_by_others(machine)
-    if line is None and mentions(
-        machine,
-        r"(?:without|no) (?:any |running |visible )?process(?:es)?\b[^\n]{0,40}",
-        r"(?:another|other) users?\b[^\n]{0,40}(?:gpu|memory|process)",
-        r"(?:看不到|没有)[^\n]{0,6}进程|(?:其他|别的|别人)[^\n]{0,12}(?:占用|进程)|显存[^\n]{0,8}被占",
+    if (
+        line is None
+        and _room_for_others(machine)
+        and mentions(
+            machine,
+            r"(?:without|no) (?:any |running |visible )?process(?:es)?\b[^\n]{0,40}",
+            r"(?:another|other) users?\b[^\n]{0,40}(?:gpu|memory|process)",
+            (
+                r"(?:still|already|also) (?:hold|occup|tak|us|hog|eat|sit|run)\w* (?:[^\n]{0,40}\b)?"
+                r"(?:gpu|vram|memory|\d+(?:\.\d+)? ?(?:gi?b|mi?b))"
+            ),
+            (
+                r"(?:notebook|jupyter|colleague|co-?worker|somebody|someone|roommate|ollama|browser|\bgame)"
+                r"[^\n]{0,40}(?:hold|occup|using|uses|used|takes|taking|took|hog|eats|eating|sitting on)[^\n]{0,30}"
+                r"(?:gpu|vram|memory|\d ?gi?b)"
+            ),
+            r"(?:after|until)[^\n]{0,20}\bkill(?:ed|ing)?\b[^\n]{0,60}(?:process|python|pid|it works|worked)",
+            r"fuser -v /dev/nvidia",
+            r"(?:看不到|没有)[^\n]{0,6}进程|(?:其他|别的|别人|同学|同事|其它)[^\n]{0,16}(?:占|进程|在用|使用)|显存[^\n]{0,8}被占|僵尸进程",
+        )
     ):
         line = said(machine, *_OUT)
     if line is None:
@@ -147,6 +162,12 @@ def in_use(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
             ),
         ),
     )
+
+
+def _room_for_others(machine: Snapshot) -> bool:
+    """Tell whether the figures, where the message has them, leave a part of the card that others may hold."""
+    figures = allocation(machine)
+    return figures is None or figures.own is None or figures.others > figures.total * 0.1
 
 
 def _held_by_others(machine: Snapshot) -> Said | None:

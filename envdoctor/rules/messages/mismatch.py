@@ -96,17 +96,24 @@ def _onnxruntime(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     """Compare the toolkit of a report with the CUDA of onnxruntime-gpu's release, where its provider does not start."""
     python = machine.python
     ort = python.package("onnxruntime-gpu") if python else None
-    line = said(machine, r"(?i)Failed to create CUDAExecutionProvider")
+    line = said(
+        machine,
+        r"(?i)Failed to create CUDAExecutionProvider",
+        r"(?i)(?:LoadLibrary failed|failed to load|error loading)[^\n]{0,160}onnxruntime_providers_cuda\.\w{2,3}",
+        r"(?i)CUDA_PATH is set but CUDA was ?n'?t able to be loaded",
+    )
     have = toolkit_versions(machine)
     if not ort or not readable(ort.version) or not line or not have:
         return
     wanted = [
         str(row.cuda) for row in facts.onnxruntime_releases if minor(row.version) == minor(ort.version) and row.cuda
     ]
+    # The table of the documentation also has builds that another index than PyPI offered.
+    elsewhere = not wanted or said(machine, r"(?i)extra-index|onnxruntime-cuda-1\d|index-url")
     wanted += [
         cuda
         for row in facts.onnxruntime_cuda
-        if at_least(ort.version, row.first) and not compare(minor(ort.version), row.last) > 0
+        if elsewhere and at_least(ort.version, row.first) and not compare(minor(ort.version), row.last) > 0
         for cuda in row.cuda
     ]
     if wanted and not any(serves(version, cuda) for version in have for cuda in wanted):

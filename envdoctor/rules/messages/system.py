@@ -136,7 +136,7 @@ def dll(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
             r"[\w.]{0,12}\.dll[^\n]{0,60}(?:missing|not found|could not|dependencies)"
         ),
         r"(?i)Error loading \"[^\n]{0,160}\.dll\" or one of its dependencies",
-        r"(?i)LoadLibrary failed with error 126",
+        r"(?i)LoadLibrary failed with error 126(?![^\n]{0,200}onnxruntime_providers_)",
     )
     if line is None or said(machine, r"(?i)WinError 1455|paging file|页面文件"):
         return

@@ -168,7 +168,7 @@ def tcc_mode(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     "error",
     certainty="likely",
     needs=("problems", "system.wsl"),
-    supersedes=("MSG105", "MSG211", "MSG212", "MSG213", "MSG905"),
+    supersedes=("MSG105", "MSG108", "MSG211", "MSG212", "MSG213", "MSG905"),
     sources=(GUIDE,),
 )
 def linux_driver(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
@@ -192,7 +192,7 @@ def linux_driver(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
         ),
         r"(?i)(?:apt(?:-get)?) [^\n]{0,20}install(?: -y)? cuda(?:-\d+-\d+)?(?![\w-])",
         r"(?m)^ii +(?:nvidia-driver|libnvidia-compute|nvidia-utils|cuda-drivers)\S*",
-        r"/usr/lib/x86_64-linux-gnu/libcuda\.so\.\d{3}\.\S+",
+        r"/usr/lib/x86_64-linux-gnu/libcuda\.so(?:\.1)?(?: ?-> ?(?:\S*/)?libcuda\.so)?\.\d{3}\.\S+",
         (
             r"(?i)install(?:ed|ing)? [^\n]{0,30}(?:linux|nvidia)[^\n]{0,20} drivers? (?:in(?:side)?|"
             r"on|within) (?:the )?(?:wsl|ubuntu|distro)"
