@@ -13,7 +13,7 @@ from envdoctor.model.snapshot import Gpu, Snapshot
 from envdoctor.model.speech import say, say_number
 from envdoctor.model.version import at_least, readable
 from envdoctor.report.quantities import size
-from envdoctor.rules.variables import parse
+from envdoctor.rules.system.variables import parse
 
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
 _SILENT = ("timeout", "crashed", "denied")

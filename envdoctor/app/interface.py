@@ -135,7 +135,7 @@ def diagnose(
     """
     from envdoctor.knowledge.load import Knowledge
     from envdoctor.rules.registry import evaluate
-    from envdoctor.rules.selection import Ignore, without
+    from envdoctor.rules.system.selection import Ignore, without
 
     asked, unwanted = _named(only), _named(ignore)
     if source is not None and python is not None:
@@ -307,7 +307,7 @@ def _machine(source: str | Snapshot | None, python: str | None, timeout: float) 
 
 
 def _named(names: Iterable[str]) -> frozenset[str]:
-    from envdoctor.rules.selection import named, unknown
+    from envdoctor.rules.system.selection import named, unknown
 
     asked = tuple(names)
     for name in unknown(asked):

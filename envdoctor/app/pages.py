@@ -85,7 +85,7 @@ def written(contents: Contents) -> str:
 def _estimates(machine: Snapshot) -> tuple[Estimate, ...]:
     """Weigh the workloads that are wanted, else the usual ones, at some batches and at the largest that fits."""
     from envdoctor.errors import EnvdoctorError
-    from envdoctor.rules.fit import device_of
+    from envdoctor.rules.system.fit import device_of
 
     device, _ = device_of(machine)
     if device is None:

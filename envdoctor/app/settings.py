@@ -12,7 +12,7 @@ import msgspec
 
 from envdoctor import errors
 from envdoctor.model.speech import say
-from envdoctor.rules.selection import Ignore
+from envdoctor.rules.system.selection import Ignore
 
 # Larger is no settings file; a project's own is some kilobytes.
 LARGEST_FILE = 1 << 20

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from envdoctor.model.finding import Diagnosis
     from envdoctor.model.snapshot import Declared, Snapshot
     from envdoctor.model.stack import TargetOs
-    from envdoctor.rules.selection import Ignore
+    from envdoctor.rules.system.selection import Ignore
 
 
 @click.command(
@@ -213,7 +213,7 @@ def _judged(
 
     judged = evaluate(machine, facts, asked)
     if unwanted:
-        from envdoctor.rules.selection import without
+        from envdoctor.rules.system.selection import without
 
         judged = without(judged, unwanted)
     return judged
@@ -290,13 +290,13 @@ def _named(option: str, lists: tuple[str, ...]) -> frozenset[str] | None:
             say("{option} names no rule", option=option), say("`envdoctor diagnose --list-rules` lists them")
         )
     _refuse_unknown(option, names)
-    from envdoctor.rules.selection import named
+    from envdoctor.rules.system.selection import named
 
     return named(names)
 
 
 def _refuse_unknown(where: str, names: list[str]) -> None:
-    from envdoctor.rules.selection import unknown
+    from envdoctor.rules.system.selection import unknown
 
     for name, near in unknown(names).items():
         hint = (
@@ -318,7 +318,7 @@ def _unwanted(ignore: tuple[str, ...], isolated: bool) -> tuple[Ignore, ...]:
             _refuse_unknown(each.source, [each.rule])
     names = _named("--ignore", ignore)
     if names:
-        from envdoctor.rules.selection import Ignore
+        from envdoctor.rules.system.selection import Ignore
 
         found += tuple(Ignore(name, None, "--ignore") for name in sorted(names))
     return found

@@ -105,52 +105,52 @@ _SWITCHES = ("CUDA_", "PYTORCH_", "TF_", "XLA_", "JAX_", "HF_", "TRANSFORMERS_",
 _Predicate = Callable[[Snapshot], bool]
 
 _DRIVER_FAMILIES = (
-    "driver_libraries",
-    "driver_copies",
-    "driver_devices",
-    "driver_state",
-    "driver_cuda",
-    "gpu_faults",
-    "gpu_state",
-    "gpu_choice",
+    "driver.libraries",
+    "driver.copies",
+    "driver.devices",
+    "driver.state",
+    "driver.cuda",
+    "cards.faults",
+    "cards.state",
+    "cards.choice",
 )
 
 # A family: the facts that its predicate looks at, and the predicate.
 _CONCERNS: dict[str, tuple[tuple[str, ...], _Predicate]] = {
-    "wsl_settings": (("system.wsl",), lambda m: m.wsl is not None),
-    "container_access": (("system.container",), lambda m: m.system is not None and m.system.container is not None),
-    "docker": (("docker",), lambda m: m.docker is not None),
+    "platforms.wsl_settings": (("system.wsl",), lambda m: m.wsl is not None),
+    "containers.access": (("system.container",), lambda m: m.system is not None and m.system.container is not None),
+    "containers.docker": (("docker",), lambda m: m.docker is not None),
     **dict.fromkeys(_DRIVER_FAMILIES, (("gpus.vendor", "driver.module_loaded"), _nvidia)),
-    "switches": (
+    "system.switches": (
         ("variables", "pythons.packages"),
         lambda m: _variable(m, *_SWITCHES) or _installed(m, "tensorflow"),
     ),
-    "torch": (("pythons.packages",), _torch),
-    "companions": (("pythons.packages",), _torch),
-    "extensions": (
+    "frameworks.torch": (("pythons.packages",), _torch),
+    "frameworks.companions": (("pythons.packages",), _torch),
+    "frameworks.extensions": (
         ("pythons.packages",),
         lambda m: _installed(m, "torch", "xformers", "flash-attn", "bitsandbytes", "triton", "pytorch-triton"),
     ),
-    "triton": (("pythons.packages",), lambda m: _installed(m, "triton", "pytorch-triton")),
-    "cudnn_system": (("libraries",), lambda m: any(each.name == "cudnn" for each in m.libraries)),
-    "cuda_building": (
+    "frameworks.triton": (("pythons.packages",), lambda m: _installed(m, "triton", "pytorch-triton")),
+    "toolkit.cudnn_system": (("libraries",), lambda m: any(each.name == "cudnn" for each in m.libraries)),
+    "toolkit.building": (
         ("toolkits", "variables", "driver.libcuda_path"),
         lambda m: bool(m.toolkits) or _variable(m, "CUDA_") or (m.driver is not None and bool(m.driver.libcuda_path)),
     ),
-    "tensorflow": (("pythons.packages",), lambda m: _installed(m, "tensorflow", "tf-", "onnxruntime")),
-    "jax": (("pythons.packages",), lambda m: _installed(m, "jax")),
-    "fit": ((), lambda m: bool(m.wanted)),
-    "network": (("pip", "variables"), _network),
-    "python_install": (("pythons", "system.container"), _odd_python),
-    "python_files": (("pythons", "variables"), _odd_files),
-    "requirements": (
+    "frameworks.tensorflow": (("pythons.packages",), lambda m: _installed(m, "tensorflow", "tf-", "onnxruntime")),
+    "frameworks.jax": (("pythons.packages",), lambda m: _installed(m, "jax")),
+    "system.fit": ((), lambda m: bool(m.wanted)),
+    "system.network": (("pip", "variables"), _network),
+    "python.install": (("pythons", "system.container"), _odd_python),
+    "python.files": (("pythons", "variables"), _odd_files),
+    "python.requirements": (
         ("pythons.packages", "system.machine"),
         lambda m: m.python is not None and any(each.requires for each in m.python.packages),
     ),
-    "processor": (("cpu", "memory", "gpus.vendor", "system.container", "system.machine"), _odd_processor),
-    "amd": (("gpus.vendor",), _amd),
-    "intel": (("gpus.vendor",), _intel),
-    "jetson": (("system.jetson",), lambda m: m.system is not None and m.system.jetson is not None),
-    "macos": (("system.os",), lambda m: _os(m, "macos")),
-    "windows": (("system.os",), lambda m: _os(m, "windows")),
+    "system.processor": (("cpu", "memory", "gpus.vendor", "system.container", "system.machine"), _odd_processor),
+    "cards.amd": (("gpus.vendor",), _amd),
+    "cards.intel": (("gpus.vendor",), _intel),
+    "cards.jetson": (("system.jetson",), lambda m: m.system is not None and m.system.jetson is not None),
+    "platforms.macos": (("system.os",), lambda m: _os(m, "macos")),
+    "platforms.windows": (("system.os",), lambda m: _os(m, "windows")),
 }

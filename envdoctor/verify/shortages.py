@@ -16,7 +16,7 @@ from envdoctor.verify import predicting
 if TYPE_CHECKING:
     from envdoctor.estimate.models import Architecture
     from envdoctor.model.estimate import Workload
-    from envdoctor.rules.allocations import Allocation
+    from envdoctor.rules.messages.allocations import Allocation
     from envdoctor.verify.verdicts import Asked
 
 _MOST = 3  # changes that are named
@@ -133,7 +133,7 @@ def _by_room(said: Shortage, stage: str, base: Workload, scales: Scales, room: i
 def _message(words: str | None) -> Allocation | None:
     """Read the allocator's own words."""
     from envdoctor.model.snapshot import Problem, Snapshot
-    from envdoctor.rules.allocations import allocation
+    from envdoctor.rules.messages.allocations import allocation
 
     return allocation(Snapshot(problems=(Problem(text=words, source="its output"),))) if words else None
 

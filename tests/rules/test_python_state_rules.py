@@ -7,7 +7,7 @@ from judged import shown
 from machines import changed, container, env, package, torch, torch_env, workstation
 
 from envdoctor.model.snapshot import Package, Snapshot, Variable
-from envdoctor.rules.requirements import met
+from envdoctor.rules.python.requirements import met
 
 SITE = "/home/me/env/lib/python3.12/site-packages"
 

@@ -7,7 +7,7 @@ from judged import commands, diagnose, only, raised, shown, values
 from machines import changed, cpu_only, driver, env, gpu, package, system, torch, unknown, windows, workstation, wsl2
 
 from envdoctor.model.snapshot import Driver, Framework, Gpu, Package, Problem, Snapshot, Variable
-from envdoctor.rules.installed import build_tag
+from envdoctor.rules.frameworks.installed import build_tag
 
 HOPPER_AND_OLDER = ("sm_50", "sm_60", "sm_70", "sm_75", "sm_80", "sm_86", "sm_90")
 TURING_AND_NEWER = ("sm_75", "sm_80", "sm_86", "sm_90", "sm_100", "sm_120")

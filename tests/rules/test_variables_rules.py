@@ -5,7 +5,7 @@ from judged import commands, diagnose, only, raised, shown, values
 from machines import changed, container, cpu_only, gpu, on_bus_only, system, unknown, windows, workstation
 
 from envdoctor.model.snapshot import Container, Cpu, Mig, Snapshot, Variable
-from envdoctor.rules.variables import Selection, parse
+from envdoctor.rules.system.variables import Selection, parse
 
 TWO = (gpu(uuid="GPU-aaaa1111-0000"), gpu(index=1, uuid="GPU-aaaa2222-0000"))
 

@@ -8,7 +8,7 @@ from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.finding import Fix
 from envdoctor.model.snapshot import Snapshot
 from envdoctor.model.speech import say
-from envdoctor.rules.driver_packages import install_driver
+from envdoctor.rules.driver.packages import install_driver
 from envdoctor.rules.registry import Found, found, rule
 from envdoctor.rules.remedies import INSTALL_GUIDE, os_packages
 from envdoctor.rules.told import driver_answers, in_wsl, mentions, on_jetson, on_windows, said

@@ -10,10 +10,10 @@ from envdoctor.model.finding import Fix
 from envdoctor.model.snapshot import Snapshot
 from envdoctor.model.speech import say
 from envdoctor.model.version import compare
-from envdoctor.rules.compiled import code_of
-from envdoctor.rules.installed import torch
+from envdoctor.rules.frameworks.compiled import code_of
+from envdoctor.rules.frameworks.installed import torch
+from envdoctor.rules.python.reinstall import cards
 from envdoctor.rules.registry import Found, found, rule
-from envdoctor.rules.reinstall import cards
 from envdoctor.rules.told import (
     Said,
     built_for,

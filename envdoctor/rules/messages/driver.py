@@ -11,7 +11,7 @@ from envdoctor.model.finding import Fix
 from envdoctor.model.snapshot import Snapshot
 from envdoctor.model.speech import say
 from envdoctor.model.version import at_least, compare, readable
-from envdoctor.rules.driver_packages import install_driver
+from envdoctor.rules.driver.packages import install_driver
 from envdoctor.rules.registry import Found, found, rule
 from envdoctor.rules.remedies import INSTALL_GUIDE, os_packages
 from envdoctor.rules.told import Said, built_for, driver_answers, in_wsl, mentions, on_jetson, said, unseen

@@ -10,7 +10,7 @@ from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.finding import Fix
 from envdoctor.model.snapshot import Snapshot
 from envdoctor.model.speech import message, say
-from envdoctor.rules.missing import LIBRARY
+from envdoctor.rules.messages.missing import LIBRARY
 from envdoctor.rules.registry import Found, found, rule
 from envdoctor.rules.told import Said, said
 

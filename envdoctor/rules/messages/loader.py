@@ -8,7 +8,7 @@ from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.finding import Fix
 from envdoctor.model.snapshot import Snapshot
 from envdoctor.model.speech import say
-from envdoctor.rules.missing import ABSENT, LIBRARY, MISSING, NAMELESS, installed, serves, wanted_by
+from envdoctor.rules.messages.missing import ABSENT, LIBRARY, MISSING, NAMELESS, installed, serves, wanted_by
 from envdoctor.rules.registry import Found, found, rule
 from envdoctor.rules.told import (
     Said,

@@ -8,7 +8,7 @@ from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.finding import Fix
 from envdoctor.model.snapshot import Snapshot
 from envdoctor.model.speech import message, say
-from envdoctor.rules.allocations import Allocation, allocation
+from envdoctor.rules.messages.allocations import Allocation, allocation
 from envdoctor.rules.registry import Found, found, rule
 from envdoctor.rules.remedies import on_host
 from envdoctor.rules.told import Said, mentions, said

@@ -9,7 +9,7 @@ from envdoctor.model.finding import Fix
 from envdoctor.model.snapshot import Snapshot
 from envdoctor.model.speech import say
 from envdoctor.model.version import at_least, compare, major, minor, readable
-from envdoctor.rules.missing import MAJORS, MISSING, installed, number, serves, wanted_by
+from envdoctor.rules.messages.missing import MAJORS, MISSING, installed, number, serves, wanted_by
 from envdoctor.rules.registry import Found, found, rule
 from envdoctor.rules.told import Said, built_for, newer, on_windows, said, tensorflow_cuda, toolkit_versions, unseen
 

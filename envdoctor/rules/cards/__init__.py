@@ -1,0 +1,1 @@
+"""Cards: what they are, in which state, which of them is used."""

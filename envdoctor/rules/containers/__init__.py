@@ -1,0 +1,1 @@
+"""Docker, Podman and what a container is given."""

@@ -1,0 +1,1 @@
+"""The NVIDIA driver: absent, torn apart, too old."""

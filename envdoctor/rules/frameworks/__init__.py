@@ -1,0 +1,1 @@
+"""PyTorch, TensorFlow, JAX and what is built for them."""

@@ -1,0 +1,1 @@
+"""What only Windows, WSL or macOS has."""

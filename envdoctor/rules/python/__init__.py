@@ -1,0 +1,1 @@
+"""The interpreter, its environment and its packages."""

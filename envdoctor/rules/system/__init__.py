@@ -1,0 +1,1 @@
+"""Memory, disks, network, processor, variables."""
