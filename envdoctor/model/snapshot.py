@@ -254,6 +254,8 @@ class Driver(Record):
     persistenced: bool | None = None  # nvidia-persistenced runs
     display_server: bool | None = None  # X or Wayland runs and keeps the driver loaded
     xids: tuple[Xid, ...] | None = None  # None: the kernel's log was not read
+    keeps_memory: bool | None = None  # the module saves the cards' memory before a suspend
+    resumes: int | None = None  # times this machine woke up since its start
     wants_open_module: bool | None = None  # the log says that a card needs the other module flavour
 
 

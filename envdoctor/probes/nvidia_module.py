@@ -12,6 +12,7 @@ from envdoctor.probes.partial import Gaps
 
 MODULE = "/sys/module/nvidia"
 PROC = "/proc/driver/nvidia"
+_RESUMES = "/sys/power/suspend_stats/success"
 
 # A file of an earlier folder hides those of the same name in later ones (modprobe.d(5)).
 _MODPROBE = ("/etc", "/run", "/usr/local/lib", "/usr/lib", "/lib")
@@ -51,6 +52,8 @@ def read(host: Host, gaps: Gaps) -> Driver:
         nouveau_loaded=any(host.kind(f"/sys/module/{name}") == "directory" for name in ("nouveau", "nova_core")),
         dkms=gaps.ask("driver.dkms", lambda: _dkms(host)),
         headers=_headers(host, modules),
+        keeps_memory=gaps.ask("driver.keeps_memory", lambda: keeps_memory(text(host, f"{PROC}/params") or "")),
+        resumes=gaps.ask("driver.resumes", lambda: _resumes(host)) if here else None,
     )
 
 
@@ -102,6 +105,21 @@ def listed(modules_dep: bytes) -> str:
     """
     found = re.search(rb"^(?:\S*/)?nvidia(?:-(?:current|tesla|legacy)[a-z0-9-]*)?\.ko[.a-z]*(?=:)", modules_dep, re.M)
     return found[0].decode("utf-8", "replace") if found else ""
+
+
+def keeps_memory(params: str) -> bool | None:
+    r"""Read from the module's parameters whether it saves the memory of its cards before a suspend.
+
+    >>> keeps_memory("EnableMSI: 1\nPreserveVideoMemoryAllocations: 0\n"), keeps_memory("EnableMSI: 1\n")
+    (False, None)
+    """
+    found = re.search(r"^PreserveVideoMemoryAllocations: (\d)", params, re.MULTILINE)
+    return found[1] != "0" if found else None
+
+
+def _resumes(host: Host) -> int | None:
+    count = (text(host, _RESUMES) or "").strip()
+    return int(count) if count.isdigit() else None
 
 
 def blocks(conf: str) -> bool:

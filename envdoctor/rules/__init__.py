@@ -44,6 +44,7 @@ FAMILIES = (
     "driver.devices",
     "driver.state",
     "driver.cuda",
+    "driver.sleep",
     "cards.hardware",
     "cards.faults",
     "cards.choice",

@@ -110,6 +110,7 @@ _DRIVER_FAMILIES = (
     "driver.devices",
     "driver.state",
     "driver.cuda",
+    "driver.sleep",
     "cards.faults",
     "cards.state",
     "cards.choice",

@@ -89,3 +89,16 @@ def test_unreadable_folder_costs_its_fact_only() -> None:
     )
     assert [(g.fact, g.kind) for g in machine.gaps] == [("driver.blacklisted", "denied")]
     assert driver(machine).version == RELEASE
+
+
+@pytest.mark.parametrize(("params", "keeps"), [("0", False), ("1", True)])
+def test_sleep_and_what_the_module_keeps(params: str, keeps: bool) -> None:
+    machine = probe(
+        *(card("nvidia"), user_half(), kernel_half()),
+        files={
+            "/proc/driver/nvidia/params": f"EnableMSI: 1\nPreserveVideoMemoryAllocations: {params}\n",
+            "/sys/power/suspend_stats/success": "3\n",
+        },
+    )
+    assert (driver(machine).keeps_memory, driver(machine).resumes) == (keeps, 3)
+    assert (driver(probe(card("nvidia"), user_half(), kernel_half())).keeps_memory) is None

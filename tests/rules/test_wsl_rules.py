@@ -87,7 +87,10 @@ def test_missing_dxg_hides_what_follows_from_it() -> None:
 
 
 def test_dxg_missing_because_wsl_conf_says_so() -> None:
-    finding = only("WSL003", wsl(dxg=False, gpu_enabled=False))
+    machine = driver_of(wsl(dxg=False, gpu_enabled=False), version=None, nvml=None, cuda=None)
+    finding = only("WSL009", machine)
+    assert shown(changed(machine, gpus=())) == ["WSL009"]
+    assert raised("WSL009", wsl(dxg=True, gpu_enabled=False)) == ()
     assert finding.rule == "wsl-gpu-disabled"
     assert "/etc/wsl.conf" in finding.title
     assert "enabled=true" in finding.fixes[0].summary
@@ -102,7 +105,7 @@ def test_own_kernel_is_named_as_a_possible_cause() -> None:
 
 def test_container_in_wsl_is_not_told_about_wsl() -> None:
     machine = system(wsl(dxg=False, libraries=(), on_loader_path=None), container=Container(kind="docker"))
-    for code in ("WSL003", "WSL004", "WSL005"):
+    for code in ("WSL003", "WSL004", "WSL005", "WSL009"):
         assert raised(code, machine) == ()
 
 

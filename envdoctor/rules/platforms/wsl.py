@@ -121,6 +121,45 @@ def kernel_too_old_for_cuda(machine: Snapshot, facts: Knowledge) -> Iterator[Fou
 
 
 @rule(
+    "WSL009",
+    "wsl-gpu-disabled",
+    "error",
+    needs=("system.wsl", "system.container"),
+    supersedes=("WSL004", "WSL005", *DRIVER_SILENT, *GPU_UNSEEN),
+    sources=("https://learn.microsoft.com/windows/wsl/wsl-config",),
+)
+def gpu_is_disabled(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
+    """The settings of this WSL distribution turn the GPU off.
+
+    With enabled=false in the section [gpu] of /etc/wsl.conf Windows lends it no GPU, and nothing else inside Linux can
+    bring it back.
+
+    Check: `ls /dev/dxg` finds the device after the setting was changed, `wsl --shutdown` and a new start.
+    Silent while the device is there, as it is until WSL starts anew, and in containers.
+    """
+    wsl = machine.wsl
+    if wsl is None or wsl.version != 2 or wsl.dxg or wsl.gpu_enabled:
+        return
+    if machine.system and machine.system.container:
+        return
+    yield found(
+        say("/etc/wsl.conf turns the GPU off for this distribution"),
+        say(
+            "Its section [gpu] says enabled=false, and /dev/dxg is missing. Nothing else inside Linux can bring "
+            "the GPU back."
+        ),
+        evidence=("system.wsl.gpu_enabled", "system.wsl.dxg"),
+        fixes=(
+            in_windows(
+                say("Set enabled=true in the section [gpu] of /etc/wsl.conf (or take the line out), then restart WSL."),
+                ("wsl", "--shutdown"),
+                page="https://learn.microsoft.com/windows/wsl/wsl-config",
+            ),
+        ),
+    )
+
+
+@rule(
     "WSL003",
     "wsl-without-gpu-device",
     "error",
@@ -131,41 +170,21 @@ def kernel_too_old_for_cuda(machine: Snapshot, facts: Knowledge) -> Iterator[Fou
         "https://learn.microsoft.com/windows/wsl/wsl-config",
         "https://github.com/NVIDIA/nvidia-container-toolkit/blob/main/pkg/nvcdi/device-wsl.go",
     ),
-    variants=("wsl-gpu-disabled",),
 )
 def gpu_device_is_missing(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
     """Windows does not lend its GPU to WSL: /dev/dxg is missing.
 
-    The GPU reaches WSL 2 through /dev/dxg, which a Windows driver with WSL support makes. It is missing where
-    /etc/wsl.conf turns the GPU off, where a kernel of your own lacks it, where Windows (before 10 21H2) or its driver
-    is too old, and in virtual machines and Windows Servers that pass no GPU on.
+    The GPU reaches WSL 2 through /dev/dxg, which a Windows driver with WSL support makes. It is missing where a kernel
+    of your own lacks it, where Windows (before 10 21H2) or its driver is too old, and in virtual machines and Windows
+    Servers that pass no GPU on.
 
     Check: `ls /dev/dxg` finds the device after `wsl --shutdown` and a new start.
-    Silent in a container, which needs the device handed over (CTR001).
+    Silent in a container, which needs the device handed over (CTR001), and where /etc/wsl.conf turns it off (WSL009).
     """
     wsl = machine.wsl
     if wsl is None or wsl.version != 2 or wsl.dxg or (machine.system and machine.system.container):
         return
     if not wsl.gpu_enabled:
-        yield found(
-            say("/etc/wsl.conf turns the GPU off for this distribution"),
-            say(
-                "Its section [gpu] says enabled=false, and /dev/dxg is missing. Nothing else inside Linux can bring "
-                "the GPU back."
-            ),
-            evidence=("system.wsl.gpu_enabled", "system.wsl.dxg"),
-            slug="wsl-gpu-disabled",
-            fixes=(
-                in_windows(
-                    say(
-                        "Set enabled=true in the section [gpu] of /etc/wsl.conf (or take the line out), then restart "
-                        "WSL."
-                    ),
-                    ("wsl", "--shutdown"),
-                    page="https://learn.microsoft.com/windows/wsl/wsl-config",
-                ),
-            ),
-        )
         return
     kernel = (machine.system.kernel if machine.system else None) or ""
     own = bool(kernel) and "microsoft" not in kernel.lower()
