@@ -22,11 +22,18 @@ PATIENCE_SECONDS = 0.25
 _Answer = TypeVar("_Answer")
 
 
-def examine(host: Host, python: str | None = None, timeout: float = 20.0, areas: tuple[str, ...] = AREAS) -> Snapshot:
+def examine(
+    host: Host,
+    python: str | None = None,
+    timeout: float = 20.0,
+    areas: tuple[str, ...] = AREAS,
+    *,
+    network: bool = False,
+) -> Snapshot:
     """Look at a machine; whatever cannot be seen within `timeout` seconds becomes a Gap, and the rest still answers.
 
     `python` names the interpreter or environment to judge; without it the active one is taken. With `areas` only those
-    are looked at, and nothing is said of the others.
+    are looked at, and nothing is said of the others. `network` also connects to the package index and the proxy.
 
     Raises:
         errors.UsageProblem: `python` is not a Python.
@@ -38,7 +45,12 @@ def examine(host: Host, python: str | None = None, timeout: float = 20.0, areas:
     probes = tuple(importlib.import_module(f"envdoctor.probes.{area}").PROBE for area in areas)
     parts = _read_all(host, place, probes, deadline)
     stamp = Snapshot(taken_at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), tool=__version__, gaps=lost)
-    return merge((stamp, *parts))
+    machine = merge((stamp, *parts))
+    if network:
+        from envdoctor.probes.network import asked
+
+        machine = asked(host, machine)
+    return machine
 
 
 def locate(host: Host, python: str | None) -> Place | None:

@@ -72,7 +72,8 @@ def read_snapshot(name: str) -> Snapshot:
         errors.Unreadable: it is another kind of JSON, of a newer schema, no text, or a text that says nothing known.
     """
     if os.path.isfile(os.path.join(name, "machine.json")):
-        return examine(RecordedHost(load_recording(name)))
+        recording = load_recording(name)
+        return examine(RecordedHost(recording), network=bool(recording.connections))
     content = read_input(name)
     hint = say("a snapshot is made by `envdoctor snapshot -o FILE`")
     try:

@@ -47,6 +47,7 @@ To ignore for good, in pyproject.toml (or without the first line in ~/.config/en
 )
 @options.python
 @options.root
+@options.network
 @options.report_format
 @click.option(
     "-o",
@@ -107,6 +108,7 @@ def diagnose(
     source: str | None,
     python: str | None,
     root: str,
+    network: bool,
     output: str,
     file: str | None,
     force: bool,
@@ -131,9 +133,9 @@ def diagnose(
 ) -> None:
     """Say what is wrong with this machine, or a reported one, and why.
 
-    Reads files and asks the NVIDIA library; imports no framework, uses no network and, without --fix, changes nothing.
-    With --dockerfile, --environment or --requirements those files are judged for the machine, and the machine itself
-    is not.
+    Reads files and asks the NVIDIA library; imports no framework, uses no network without --network
+    and changes nothing without --fix. With --dockerfile, --environment or --requirements those files are judged for
+    the machine, and the machine itself is not.
 
     --fix never runs what needs root or a reboot, and writes down what it did.
     """
@@ -165,6 +167,8 @@ def diagnose(
             "--dockerfile, --environment or --requirements": any(files),
         }
         _refuse_fixing(fix, dry_run, yes, [name for name, given in elsewhere.items() if given])
+    if network and (source is not None or root != "/"):
+        raise errors.UsageProblem(say("--network asks from this machine, and --from and --root are about another one"))
     lines = _lines(files) if any(files) else ()
     if source is not None:
         from envdoctor.app.reading import read_snapshot
@@ -176,7 +180,7 @@ def diagnose(
         from envdoctor.app.examining import examine
         from envdoctor.host.local import LocalHost
 
-        machine = examine(LocalHost(root), python, timeout)
+        machine = examine(LocalHost(root), python, timeout, network=network)
     machine = _wanting(machine, wanted)
     facts = Knowledge()
     if any(files):
@@ -198,7 +202,7 @@ def diagnose(
         from envdoctor.cli import fixing
 
         def look() -> Seen:
-            now = _wanting(examine(LocalHost(), python, timeout), wanted)
+            now = _wanting(examine(LocalHost(), python, timeout, network=network), wanted)
             return Seen(machine=now, judged=_judged(now, facts, asked, unwanted))
 
         judged = fixing.fix(Seen(machine=machine, judged=judged), look, yes=yes, dry_run=dry_run).judged

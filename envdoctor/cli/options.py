@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 timeout = click.option(
     "--timeout", type=click.FloatRange(min=0.5), default=20.0, show_default=True, help="Seconds to look; then report."
 )
+network = click.option(
+    "--network", is_flag=True, help="Also connect to the package index and the proxy. Without it all is offline."
+)
 python = click.option(
     "--python",
     "python",

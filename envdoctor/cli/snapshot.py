@@ -25,9 +25,10 @@ Examples:
 @click.option("--force", is_flag=True, help="Replace FILE if it exists and is no snapshot.")
 @options.python
 @options.root
+@options.network
 @options.timeout
 def snapshot(
-    output: str | None, record: str | None, force: bool, python: str | None, root: str, timeout: float
+    output: str | None, record: str | None, force: bool, python: str | None, root: str, network: bool, timeout: float
 ) -> None:
     """Save what this machine looks like, for later or for a bug report.
 
@@ -40,14 +41,16 @@ def snapshot(
     from envdoctor.model.redaction import Redactor
     from envdoctor.report import documents
 
+    if network and root != "/":
+        raise errors.UsageProblem(say("--network asks from this machine, and --root is about another one"))
     host = LocalHost(root)
     if record is not None:
         recorder = Recorder(host)
-        machine = examine(recorder, python, timeout)
+        machine = examine(recorder, python, timeout, network=network)
         path = write_recording(recorder.recording(), record)
         click.echo(say("recorded in {path}", path=path), err=True)
     else:
-        machine = examine(host, python, timeout)
+        machine = examine(host, python, timeout, network=network)
     hostname = text(host, "/proc/sys/kernel/hostname") or ""
     content = documents.snapshot(Redactor.of(host.environ, hostname=hostname).redact(machine))
     if output is None:

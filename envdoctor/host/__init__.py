@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Literal, Protocol
 
 from envdoctor.model import Record
-from envdoctor.model.snapshot import GpuHealth
+from envdoctor.model.snapshot import GpuHealth, Outcome
 
 PathKind = Literal["file", "directory", "character", "other"]
 
@@ -165,6 +165,9 @@ class Host(Protocol):
 
     def unresolved(self, path: str, libraries: tuple[str, ...]) -> tuple[str, ...]:
         """Give torch's symbols that a library needs and none of the others defines. Raises ValueError: not ELF."""
+
+    def connect(self, name: str, port: int, timeout: float) -> Outcome:
+        """Open a TCP connection, send nothing, and tell what came of it; looking the name up may take longer."""
 
 
 def text(host: Host, path: str, limit: int = 1 << 20) -> str | None:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping
 
 from envdoctor.host import Completed, ElfFacts, Node, NvmlAnswer, PathKind, Resources, Space
+from envdoctor.model.snapshot import Outcome
 
 # A FIFO must not hold whoever opens it, and Windows, which has neither flag, must not translate line ends.
 READING = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
@@ -191,6 +192,24 @@ class LocalHost:
         from envdoctor.host import symbols  # only where an extension is installed
 
         return symbols.unresolved(self._at(path), tuple(self._at(each) for each in libraries))
+
+    def connect(self, name: str, port: int, timeout: float) -> Outcome:
+        """Open a TCP connection, send nothing, and tell what came of it."""
+        if self.root:
+            raise PermissionError("a mounted machine has no network of its own")
+        import socket  # only for --network
+
+        try:
+            socket.create_connection((name, port), timeout).close()
+        except (socket.gaierror, ValueError):  # ValueError: a name that cannot be encoded, which nobody can have
+            return "name-unknown"
+        except ConnectionRefusedError:
+            return "refused"
+        except TimeoutError:
+            return "no-answer"
+        except OSError:
+            return "no-route"
+        return "reached"
 
 
 def _below(root: str, path: str) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from envdoctor.host import Completed, ElfFacts, Node, NvmlAnswer, PathKind, Resources, Space
 from envdoctor.model import Record
+from envdoctor.model.snapshot import Outcome
 from envdoctor.model.speech import say
 
 
@@ -51,6 +52,7 @@ class Recording(Record):
     nvml_error: str | None = None  # "timeout", or how the process that asked died
     elfs: dict[str, ElfFacts] = {}
     unresolved: dict[str, tuple[str, ...]] = {}
+    connections: dict[str, Outcome] = {}  # by host:port; empty: nobody asked
 
 
 class RecordedHost:
@@ -224,6 +226,11 @@ class RecordedHost:
         if path in self.recording.unresolved:
             return self.recording.unresolved[path]
         raise _error("missing", path)
+
+    def connect(self, name: str, port: int, timeout: float) -> Outcome:
+        """Answer as the server did; one that the recording does not hold had given no answer when it ended."""
+        del timeout
+        return self.recording.connections.get(f"{name}:{port}", "no-answer")
 
 
 def normal(path: str) -> str:

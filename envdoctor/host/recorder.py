@@ -14,6 +14,7 @@ from envdoctor.host import Completed, ElfFacts, Host, Node, NvmlAnswer, PathKind
 from envdoctor.host import text as read_text
 from envdoctor.host.recorded import Recording, normal
 from envdoctor.model.redaction import Redactor, user_of
+from envdoctor.model.snapshot import Outcome
 from envdoctor.model.speech import say
 
 FILE = "machine.json"
@@ -42,6 +43,7 @@ class Recorder:
         self._command_errors: dict[tuple[str, ...], str] = {}
         self._elfs: dict[str, ElfFacts] = {}
         self._unresolved: dict[str, tuple[str, ...]] = {}
+        self._connections: dict[str, Outcome] = {}
         self._affinity: int | None = None
         self._libc: tuple[str, str] | None = None
         self._resources: Resources | None = None
@@ -175,6 +177,12 @@ class Recorder:
         self._unresolved[real] = self._note(real, lambda: self.host.unresolved(path, libraries))
         return self._unresolved[real]
 
+    def connect(self, name: str, port: int, timeout: float) -> Outcome:
+        """Open a TCP connection, and keep what came of it."""
+        outcome = self.host.connect(name, port, timeout)
+        self._connections[f"{name}:{port}"] = outcome
+        return outcome
+
     def recording(self) -> Recording:
         """Give what was answered until now, without what names the person and the machine."""
         redactor = redactor_of(self.host)
@@ -208,6 +216,7 @@ class Recorder:
             nvml_error=self._nvml_error,
             elfs=self._elfs.copy(),
             unresolved=self._unresolved.copy(),
+            connections=self._connections.copy(),
         )
         return _without_identity(recording, redactor)
 
@@ -361,7 +370,8 @@ def _without_identity(recording: Recording, redactor: Redactor) -> Recording:
     """Redact every text, and every path that is a key."""
     redactor.learn(recording)
     fields = {name: getattr(recording, name) for name in recording.__struct_fields__}
-    for name in ("files", "binaries", "links", "listings", "errors", "spaces", "nodes", "elfs", "unresolved"):
+    by_path = ("files", "binaries", "links", "listings", "errors", "spaces", "nodes", "elfs", "unresolved")
+    for name in (*by_path, "connections"):
         fields[name] = {redactor.text(path): value for path, value in fields[name].items()}
     environ = redactor.environ(recording.environ)
     return msgspec.structs.replace(redactor.redact(Recording(**fields)), environ=environ)

@@ -50,6 +50,8 @@ def proof(finding: Finding, machine: Snapshot | None = None) -> tuple[str, ...]:
     if any(each.startswith("problems[") for each in places):
         return ("envdoctor", "run", "--", "PROGRAM")
     asked: tuple[str, ...] = ("envdoctor", "diagnose", "--only", finding.id)
+    if any(each.startswith("network[") for each in places):
+        asked = (*asked, "--network")  # without it the rule is silent, which would look like a proof
     if machine is None:
         return asked
     if machine.python is not None and machine.python.selected_by == "--python":

@@ -399,6 +399,18 @@ class Pip(Record):
     missing: tuple[str, ...] = ()  # files that settings name and that are not there
 
 
+Outcome = Literal["reached", "name-unknown", "refused", "no-route", "no-answer"]
+
+
+class Asked(Record):
+    """A server that packages come from, or a proxy on the way to it, and what a connection to it came to."""
+
+    target: str  # host:port, never with a user or a password
+    kind: Literal["index", "extra-index", "proxy"]
+    source: str  # variable or file that names it; pip's own file for pip's own index
+    outcome: Outcome
+
+
 class Problem(Record):
     """A line that a person pasted."""
 
@@ -473,6 +485,7 @@ class Snapshot(Record):
     compilers: tuple[Compiler, ...] | None = None  # None: nobody looked
     docker: Docker | None = None
     pip: Pip | None = None
+    network: tuple[Asked, ...] | None = None  # None: nobody asked, which only --network does
     declared: tuple[Declared, ...] = ()  # lines of a person's own files, which are to be judged for this machine
     wanted: tuple[str, ...] = ()  # workloads a person means to run here: gpt2:training:batch=8
     gaps: tuple[Gap, ...] = ()

@@ -67,7 +67,8 @@ def _torch(machine: Snapshot) -> bool:
 
 def _network(machine: Snapshot) -> bool:
     set_up = machine.pip is not None and bool(machine.pip.settings)
-    return set_up or any(each.missing or each.name == "HF_ENDPOINT" for each in machine.variables)
+    asked = bool(machine.network)
+    return set_up or asked or any(each.missing or each.name == "HF_ENDPOINT" for each in machine.variables)
 
 
 def _odd_python(machine: Snapshot) -> bool:
@@ -141,7 +142,7 @@ _CONCERNS: dict[str, tuple[tuple[str, ...], _Predicate]] = {
     "frameworks.tensorflow": (("pythons.packages",), lambda m: _installed(m, "tensorflow", "tf-", "onnxruntime")),
     "frameworks.jax": (("pythons.packages",), lambda m: _installed(m, "jax")),
     "system.fit": ((), lambda m: bool(m.wanted)),
-    "system.network": (("pip", "variables"), _network),
+    "system.network": (("pip", "variables", "network"), _network),
     "python.install": (("pythons", "system.container"), _odd_python),
     "python.files": (("pythons", "variables"), _odd_files),
     "python.requirements": (

@@ -1,4 +1,4 @@
-"""Where packages and models come from, judged by configuration alone; no network is used."""
+"""Where packages and models come from, judged by configuration and by connections that a person asked for."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from envdoctor.knowledge.load import Knowledge
 from envdoctor.model.finding import Fix
-from envdoctor.model.snapshot import Setting, Snapshot
-from envdoctor.model.speech import say
+from envdoctor.model.snapshot import Asked, Setting, Snapshot
+from envdoctor.model.speech import message, say
 from envdoctor.rules.registry import Found, found, rule
 from envdoctor.rules.remedies import unset_variable
 from envdoctor.rules.wording import listed
@@ -32,6 +32,63 @@ def _setting(machine: Snapshot, name: str) -> tuple[int, Setting] | None:
     """Give the setting of pip that counts, with its place."""
     settings = machine.pip.settings if machine.pip else ()
     return next(((i, each) for i, each in enumerate(settings) if each.name == name), None)
+
+
+# What a connection came to.
+_OUTCOMES = {
+    "name-unknown": message("Its name could not be looked up: it is misspelt, or this machine has no name service."),
+    "refused": message("That machine answers, and takes no connections on this port."),
+    "no-route": message("The system knows no way to it: there is no network, or a firewall forbids it."),
+    "no-answer": message("It gave no answer in time: it is switched off, or a firewall drops what is sent."),
+}
+
+
+@rule(
+    "NET001",
+    "network-unreachable",
+    "error",
+    needs=("network",),
+    sources=(_CONFIGURATION, "https://pip.pypa.io/en/stable/user_guide/#using-a-proxy-server"),
+)
+def server_is_not_reachable(machine: Snapshot, facts: Knowledge) -> Iterator[Found]:
+    """The package index, or the proxy on the way to it, cannot be reached.
+
+    What pip prints does not tell whether the name, the proxy or the index is at fault. `envdoctor diagnose --network`
+    connects to each index that is set, or to pip's own, and in place of it to the proxy where one serves it.
+
+    Check: `python -m pip config debug` shows which file or variable names the server.
+    Silent without --network, and where the server takes the connection, even if it wants a password. What lies behind
+    a proxy is not asked. A warning where nothing else answered either, as on a machine without a network, and for an
+    index in extra-index-url, without which pip goes on.
+    """
+    network = machine.network or ()
+    others_answer = any(each.outcome == "reached" for each in network)
+    for place, each in enumerate(network):
+        if each.outcome == "reached":
+            continue
+        proxy = each.kind == "proxy"
+        yield found(
+            say("The proxy {target} cannot be reached", target=each.target)
+            if proxy
+            else say("The package index {target} cannot be reached", target=each.target),
+            say(_OUTCOMES[each.outcome]),
+            evidence=tuple(f"network[{place}].{fact}" for fact in ("outcome", "target", "source")),
+            severity="error" if proxy or (each.kind == "index" and others_answer) else "warning",
+            fixes=(_another_way(machine, each),),
+        )
+
+
+def _another_way(machine: Snapshot, server: Asked) -> Fix:
+    variable = any(each.name == server.source for each in machine.variables)
+    commands = (unset_variable(machine, server.source),) if variable else ()
+    if server.kind == "proxy":
+        return Fix(
+            summary=say("Correct the proxy in {source}, start it, or take it out.", source=server.source),
+            commands=commands,
+        )
+    if server.source.endswith("/pip/_internal/models/index.py"):
+        return Fix(summary=say("Set the proxy that this network needs in https_proxy, or a mirror in index-url."))
+    return Fix(summary=say("Correct the index in {source}, or take it out.", source=server.source), commands=commands)
 
 
 @rule(
