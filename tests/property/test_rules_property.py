@@ -313,7 +313,7 @@ def test_more_room_never_adds_a_finding(free: int, more: int) -> None:
 
 def test_a_machine_of_which_nothing_is_known_has_no_finding() -> None:
     facts = ["system", "cpu", "memory", "disks", "driver", "gpus", "toolkits", "libraries", "pythons", "variables"]
-    facts += ["devices", "compilers", "docker", "pip"]
+    facts += ["devices", "compilers", "docker", "pip", "network"]
     gaps = tuple(Gap(probe="test", fact=fact, kind="denied", detail="may not be read") for fact in facts)
     diagnosis = registry.evaluate(Snapshot(gaps=gaps), FACTS)
     assert diagnosis.findings == ()
